@@ -1,0 +1,57 @@
+# make demo   the whole workflow on a synthetic cohort     make test    unit, DAG and small end-to-end tests
+# Everything runs in .venv, made from requirements.lock with any Python 3.11, 3.12 or 3.13.
+PYTHON ?= python3.11
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
+
+# Python writes its compiled modules: without them every TensorFlow process takes 8 s longer to start.
+unexport PYTHONDONTWRITEBYTECODE
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help demo test lint her2st her2st-small recovery bench lock generated clean
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+data/demo/slides.tsv: | .venv/ready
+	$(BIN)/python -m histocarta.simulate --output data/demo --preset demo --seed 1
+
+demo: .venv/ready data/demo/slides.tsv
+	$(SNAKEMAKE) --configfile config/demo.yaml
+	@echo "Report: $(CURDIR)/results/demo/report.html"
+
+test: .venv/ready
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --compact-diff Snakefile rules
+	$(SNAKEMAKE) --lint
+
+# REAL_DATA is the folder with the real sections (her2st/), slides and tables.
+her2st her2st-small: .venv/ready
+	@test -n "$(REAL_DATA)" || { echo "Say where the real data is: make $@ REAL_DATA=<folder>"; exit 2; }
+	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/$@ $(if $(filter %-small,$@),--small)
+	$(SNAKEMAKE) --configfile config/$@.yaml
+	@echo "Report: $(CURDIR)/results/$@/report.html"
+
+# Rewrites what is generated: locks, environments, the config's schema and its key list. Tests fail where they drift.
+lock: .venv/ready
+	$(BIN)/uv pip compile pyproject.toml --extra dev $(UV_FLAGS) --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra gpu $(UV_FLAGS) --output-file requirements-gpu.lock
+	$(MAKE) generated
+UV_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
+generated: .venv/ready
+	$(BIN)/python envs/generate.py
+	$(BIN)/python -m histocarta.config
+
+clean:
+	rm -rf results data/demo data/her2st data/her2st-small state .snakemake

@@ -1,0 +1,43 @@
+# Reads:  the GDC (slides named by a manifest), the cohort's sheets.
+# Writes: results/{cohort}/sheets/: slides, expression and clinical tables, cleaned once, with every row left out and why.
+
+
+rule download_slide:
+    output:
+        file="{folder}/{uuid}/{filename}",
+    log:
+        "results/logs/download_slide/{folder}/{uuid}/{filename}.log",
+    wildcard_constraints:
+        uuid=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+        filename=r"[A-Za-z0-9._-]+",
+    retries: 3
+    conda:
+        "../envs/slides.yaml"
+    params:
+        url="https://api.gdc.cancer.gov/data/{uuid}",
+        md5=gdc_md5,
+    script:
+        "../scripts/download_slide.py"
+
+
+rule prepare_cohort:
+    input:
+        unpack(sheets_of_cohort),
+    output:
+        slides="<cohort>/sheets/slides.tsv",
+        expression="<cohort>/sheets/expression.parquet",
+        clinical="<cohort>/sheets/clinical.parquet",
+        exclusions="<cohort>/sheets/exclusions.tsv",
+    log:
+        "<cohort>/logs/prepare_cohort.log",
+    benchmark:
+        "<cohort>/benchmarks/prepare_cohort.tsv"
+    conda:
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=16000,
+    params:
+        cohort=cohort_settings,
+        version=VERSION["sheets"],
+    script:
+        "../scripts/prepare_cohort.py"

@@ -1,0 +1,77 @@
+# Reads:  the cohort's manifest and expression table.
+# Writes: splits (drawn before any trait is looked at) and, per trait and task, labels.parquet: one rule per task, chosen by
+#         the path. A fifth task is one more label rule here and one row in histocarta.tasks.
+
+# A scheme decides how many rounds there are, so each scheme in use has its rule. Who has tiles decides who is split: the
+# manifest of the layout that the scheme's first task reads.
+for SCHEME, LAYOUT in {task.scheme: task.layout for task in reversed(STUDY.tasks.values())}.items():
+
+    rule:
+        name:
+            f"split_{SCHEME}".replace("-", "_")
+        input:
+            manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
+        output:
+            rounds=collect(
+                "<cohort>/splits/{scheme}/round-{round}.tsv", round=rounds_of_scheme(SCHEME), allow_missing=True
+            ),
+        log:
+            "<cohort>/logs/split_cohort/{scheme}.log",
+        benchmark:
+            "<cohort>/benchmarks/split_cohort/{scheme}.tsv"
+        wildcard_constraints:
+            scheme=SCHEME,
+        conda:
+            "../envs/statistics.yaml"
+        params:
+            scheme="{scheme}",
+            settings=STUDY.splits[SCHEME].model_dump(exclude={"rounds"}),
+            seed=STUDY.seed,
+            version=VERSION["split"],
+        script:
+            "../scripts/split_cohort.py"
+
+
+rule label_extremes:
+    input:
+        expression="<cohort>/sheets/expression.parquet",
+        manifest=manifest_of_task,
+        split=splits_of_task,
+    output:
+        labels="<trait>/labels.parquet",
+        summary="<trait>/labels.json",
+    log:
+        "<cohort>/logs/label_extremes/{trait}/{task}.log",
+    benchmark:
+        "<cohort>/benchmarks/label_extremes/{trait}/{task}.tsv"
+    wildcard_constraints:
+        task="extremes",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        trait="{trait}",
+        settings=lookup("tasks/{task}/labels", within=SETTINGS),
+        fitted_on=STUDY.choice("percentiles_fitted_on"),
+        version=VERSION["label"],
+    script:
+        "../scripts/label_extremes.py"
+
+
+rule audit_leaks:
+    input:
+        labels="<trait>/labels.parquet",
+        summary="<trait>/labels.json",
+        splits=splits_of_task,
+    output:
+        audit="<trait>/leaks.json",
+    log:
+        "<cohort>/logs/audit_leaks/{trait}/{task}.log",
+    benchmark:
+        "<cohort>/benchmarks/audit_leaks/{trait}/{task}.tsv"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        unit=unit_of_task,
+        fitted_on=STUDY.choice("percentiles_fitted_on"),
+    script:
+        "../scripts/audit_leaks.py"

@@ -1,0 +1,50 @@
+# Reads:  everything of a cohort.
+# Writes: ledger.tsv (who was left out and why; totals reconcile or the run fails), flow.png, report.html.
+
+
+rule write_ledger:
+    input:
+        slides="<cohort>/sheets/slides.tsv",
+        exclusions="<cohort>/sheets/exclusions.tsv",
+        manifests=of_every_task("results/{cohort}/{layout}/manifest.tsv"),
+        summaries=of_every_slide("tiles.json"),
+        stains=stains_of_cohort,
+        labels=of_every_task("results/{cohort}/traits/{trait}/{task}/labels.json"),
+        metrics=of_every_task("results/{cohort}/traits/{trait}/{task}/consensus/metrics.json"),
+    output:
+        ledger=report("<cohort>/ledger.tsv", caption="captions/ledger.rst", category="Cohort"),
+        flow=report("<cohort>/flow.png", caption="captions/flow.rst", category="Cohort"),
+    log:
+        "<cohort>/logs/write_ledger.log",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        layouts={name: task.layout for name, task in STUDY.tasks.items()},
+        max_excluded=STUDY.max_excluded,
+    script:
+        "../scripts/write_ledger.py"
+
+
+rule write_report:
+    input:
+        ledger="<cohort>/ledger.tsv",
+        flow="<cohort>/flow.png",
+        manifests=of_every_task("results/{cohort}/{layout}/manifest.tsv"),
+        tables=of_every_task("results/{cohort}/tables/{task}.tsv"),
+        heterogeneity=heterogeneity_of_cohort("hti.tsv"),
+        survival=survival_of_cohort,
+        spots=spot_agreements_of_cohort,
+    output:
+        report="<cohort>/report.html",
+    log:
+        "<cohort>/logs/write_report.log",
+    benchmark:
+        "<cohort>/benchmarks/write_report.tsv"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        call={"study": SETTINGS},
+        root=folder_of_report,
+        version=VERSION["report"],
+    script:
+        "../scripts/write_report.py"

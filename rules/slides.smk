@@ -1,0 +1,117 @@
+# Reads:  slide files named in the sheet.
+# Writes: results/{cohort}/slides/{slide}/…: survey, tissue mask, stain, sites and tiles; results/{cohort}/{layout}/manifest.tsv.
+# Pixels are read and encoded once, without labels: every trait, round and task joins its labels to the same shards.
+
+
+rule import_image:
+    input:
+        image=plain_image,
+    output:
+        pyramid="<cohort>/images/{image}.tif",
+    log:
+        "<cohort>/logs/import_image/{image}.log",
+    benchmark:
+        "<cohort>/benchmarks/import_image/{image}.tsv"
+    conda:
+        "../envs/slides.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        mpp=plain_image_mpp,
+        quality=90,
+        version=VERSION["image"],
+    script:
+        "../scripts/import_image.py"
+
+
+rule survey_slide:
+    input:
+        file=slide_file,
+    output:
+        survey="<cohort>/slides/{slide}/slide.json",
+        thumbnail="<cohort>/slides/{slide}/thumbnail.png",
+        tissue="<cohort>/slides/{slide}/tissue.png",
+    log:
+        "<cohort>/logs/survey_slide/{slide}.log",
+    benchmark:
+        "<cohort>/benchmarks/survey_slide/{slide}.tsv"
+    conda:
+        "../envs/slides.yaml"
+    params:
+        row=slide_row,
+        version=VERSION["survey"],
+    script:
+        "../scripts/survey_slide.py"
+
+
+rule estimate_stain:
+    input:
+        survey="<cohort>/slides/{slide}/slide.json",
+        tissue="<cohort>/slides/{slide}/tissue.png",
+    output:
+        stain="<cohort>/slides/{slide}/{layout}/stain.json",
+    log:
+        "<cohort>/logs/estimate_stain/{slide}/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/estimate_stain/{slide}/{layout}.tsv"
+    conda:
+        "../envs/slides.yaml"
+    params:
+        layout=staining_settings,
+        seed=STUDY.seed,
+        version=VERSION["stain"],
+    script:
+        "../scripts/estimate_stain.py"
+
+
+rule tile_slide:
+    input:
+        survey="<cohort>/slides/{slide}/slide.json",
+        tissue="<cohort>/slides/{slide}/tissue.png",
+        thumbnail="<cohort>/slides/{slide}/thumbnail.png",
+        stain=branch(
+            lookup("layouts/{layout}/stain", within=SETTINGS),
+            cases={"none": []},
+            otherwise="<cohort>/slides/{slide}/{layout}/stain.json",
+        ),
+    output:
+        sites="<cohort>/slides/{slide}/{layout}/sites.parquet",
+        shard="<cohort>/slides/{slide}/{layout}/tiles.tfrecord",
+        summary="<cohort>/slides/{slide}/{layout}/tiles.json",
+        picture=report(
+            "<cohort>/slides/{slide}/{layout}/tiles.png",
+            caption="captions/tiles.rst",
+            category="Slides",
+            labels={"slide": "{slide}", "layout": "{layout}"},
+        ),
+    log:
+        "<cohort>/logs/tile_slide/{slide}/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/tile_slide/{slide}/{layout}.tsv"
+    conda:
+        "../envs/slides.yaml"
+    params:
+        layout=tiling_settings,
+        version=VERSION["tile"],
+    script:
+        "../scripts/tile_slide.py"
+
+
+rule collect_manifest:
+    input:
+        slides="<cohort>/sheets/slides.tsv",
+        summaries=collect("<cohort>/slides/{slide}/{layout}/tiles.json", slide=slides_of_cohort, allow_missing=True),
+        shards=collect("<cohort>/slides/{slide}/{layout}/tiles.tfrecord", slide=slides_of_cohort, allow_missing=True),
+    output:
+        manifest="<cohort>/{layout}/manifest.tsv",
+        exclusions="<cohort>/{layout}/exclusions.tsv",
+    log:
+        "<cohort>/logs/collect_manifest/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/collect_manifest/{layout}.tsv"
+    conda:
+        "../envs/slides.yaml"
+    params:
+        version=VERSION["manifest"],
+    script:
+        "../scripts/collect_manifest.py"

@@ -1,0 +1,90 @@
+# Reads:  per-trait metrics, heterogeneity tables, clinical and expression tables.
+# Writes: the cohort table (Table 1 of Levy-Jurgenson 2020) and the survival analysis of a set of traits.
+
+
+rule tabulate_cohort:
+    input:
+        metrics=collect(
+            "<cohort>/traits/{trait}/{task}/consensus/metrics.json", trait=traits_of_task, allow_missing=True
+        ),
+    output:
+        table=report(
+            "<cohort>/tables/{task}.tsv",
+            caption="captions/table.rst",
+            category="Performance",
+            labels={"task": "{task}"},
+        ),
+        parquet="<cohort>/tables/{task}.parquet",
+    log:
+        "<cohort>/logs/tabulate_cohort/{task}.log",
+    conda:
+        "../envs/statistics.yaml"
+    script:
+        "../scripts/tabulate_cohort.py"
+
+
+rule analyse_survival:
+    input:
+        heterogeneity="<cohort>/heterogeneity/{task}/{traits}/hti.tsv",
+        clinical="<cohort>/sheets/clinical.parquet",
+        expression="<cohort>/sheets/expression.parquet",
+        slides="<cohort>/sheets/slides.tsv",
+    output:
+        summary="<cohort>/heterogeneity/{task}/{traits}/survival.json",
+        picture=report(
+            "<cohort>/heterogeneity/{task}/{traits}/survival.png",
+            caption="captions/survival.rst",
+            category="Survival",
+            labels={"traits": "{traits}", "task": "{task}"},
+        ),
+        groups=report(
+            "<cohort>/heterogeneity/{task}/{traits}/groups.png",
+            caption="captions/groups.rst",
+            category="Survival",
+            labels={"traits": "{traits}", "task": "{task}", "shows": "HTI by group"},
+        ),
+    log:
+        "<cohort>/logs/analyse_survival/{task}/{traits}.log",
+    benchmark:
+        "<cohort>/benchmarks/analyse_survival/{task}/{traits}.tsv"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        traits=traits_joined,
+        settings=SETTINGS["survival"],
+        choices={name: STUDY.choice(name) for name in ("hti_zero", "cut_boundary")},
+        version=VERSION["survival"],
+    script:
+        "../scripts/analyse_survival.py"
+
+
+rule place_spots:
+    input:
+        spots=spots_of_cohort,
+        sites=collect("<cohort>/slides/{slide}/{layout}/sites.parquet", slide=slides_of_cohort, allow_missing=True),
+    output:
+        placed="<cohort>/{layout}/spots.parquet",
+    log:
+        "<cohort>/logs/place_spots/{layout}.log",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        slides=slides_of_cohort,
+    script:
+        "../scripts/place_spots.py"
+
+
+rule compare_spots:
+    input:
+        placed=placed_spots_of_task,
+        scores="<trait>/consensus/scores.parquet",
+        slides="<trait>/consensus/slides.parquet",
+        metrics="<trait>/consensus/metrics.json",
+    output:
+        agreement="<trait>/consensus/spots.json",
+    log:
+        "<cohort>/logs/compare_spots/{trait}/{task}.log",
+    conda:
+        "../envs/statistics.yaml"
+    script:
+        "../scripts/compare_spots.py"

@@ -1,0 +1,112 @@
+# Reads:  the manifest (through it the shards), labels, splits.
+# Writes: per trait and round a model, its history and its tile scores; per trait the consensus and its metrics.
+# The number of rounds is the task's, so these rules are laid out per task; one script and one function stand behind each.
+# GPU rules: train_<task>, score_<task>.
+
+for TASK, SETTING in STUDY.tasks.items():
+    LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
+    UNIT = STUDY.splits[SCHEME].unit
+
+    # One process for all rounds of a trait is worth it where starting TensorFlow and tracing the network cost more than a
+    # round's steps (small tiles, small cohorts). A cluster wants a job per round.
+    ROUNDS_PER_JOB = ROUNDS if SETTING.training.all_rounds_in_one_job else ["{round}"]
+    JOB = "rounds" if SETTING.training.all_rounds_in_one_job else "round-{round}"
+
+    rule:
+        name:
+            f"train_{TASK}"
+        input:
+            manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
+            labels="<trait>/labels.parquet",
+            summary="<trait>/labels.json",
+            audit="<trait>/leaks.json",
+            splits=collect(f"<cohort>/splits/{SCHEME}/round-{{round}}.tsv", round=ROUNDS_PER_JOB, allow_missing=True),
+        output:
+            models=collect("<trait>/round-{round}/model.keras", round=ROUNDS_PER_JOB, allow_missing=True),
+            sidecars=collect("<trait>/round-{round}/model.json", round=ROUNDS_PER_JOB, allow_missing=True),
+            histories=collect("<trait>/round-{round}/history.csv", round=ROUNDS_PER_JOB, allow_missing=True),
+        log:
+            f"<cohort>/logs/train/{{trait}}/{{task}}/{JOB}.log",
+        benchmark:
+            f"<cohort>/benchmarks/train/{{trait}}/{{task}}/{JOB}.tsv"
+        wildcard_constraints:
+            task=TASK,
+        conda:
+            TENSORFLOW_ENV
+        threads: 8
+        resources:
+            gpu=SETTING.training.gpus,
+            mem_mb=16000,
+        params:
+            call={
+                "model": SETTING.model.model_dump(),
+                "training": SETTING.training.model_dump(),
+                "task": TASK,
+                "threshold": SETTING.threshold,
+                "pooling": SETTING.model.pooling,
+                "checkpoint_metric": STUDY.choice("checkpoint_metric"),
+                "seed": STUDY.seed,
+            },
+            rounds=rounds_of_job,
+            state_dir="state/{cohort}/{trait}/{task}",
+            version=VERSION["train"],
+        script:
+            "../scripts/train_rounds.py"
+
+    rule:
+        name:
+            f"score_{TASK}"
+        input:
+            manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
+            summary="<trait>/labels.json",
+            models=collect("<trait>/round-{round}/model.keras", round=ROUNDS, allow_missing=True),
+        output:
+            scores=collect("<trait>/round-{round}/scores.parquet", round=ROUNDS, allow_missing=True),
+        log:
+            "<cohort>/logs/score_tiles/{trait}/{task}.log",
+        benchmark:
+            "<cohort>/benchmarks/score_tiles/{trait}/{task}.tsv"
+        wildcard_constraints:
+            task=TASK,
+        conda:
+            TENSORFLOW_ENV
+        threads: 8
+        resources:
+            gpu=1,
+            mem_mb=12000,
+        params:
+            batch=SETTING.training.batch,
+            precision=SETTING.training.precision,
+            version=VERSION["predict"],
+        script:
+            "../scripts/score_tiles.py"
+
+    rule:
+        name:
+            f"vote_{TASK}"
+        input:
+            manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
+            labels="<trait>/labels.parquet",
+            summary="<trait>/labels.json",
+            splits=collect(f"<cohort>/splits/{SCHEME}/round-{{round}}.tsv", round=ROUNDS, allow_missing=True),
+            rounds=collect("<trait>/round-{round}/scores.parquet", round=ROUNDS, allow_missing=True),
+        output:
+            scores="<trait>/consensus/scores.parquet",
+            slides="<trait>/consensus/slides.parquet",
+            metrics="<trait>/consensus/metrics.json",
+        log:
+            "<cohort>/logs/vote_consensus/{trait}/{task}.log",
+        benchmark:
+            "<cohort>/benchmarks/vote_consensus/{trait}/{task}.tsv"
+        wildcard_constraints:
+            task=TASK,
+        conda:
+            "../envs/statistics.yaml"
+        resources:
+            mem_mb=8000,
+        params:
+            trait="{trait}",
+            call={"best": SETTING.vote.best, "threshold": SETTING.threshold, "unit": UNIT, "seed": STUDY.seed},
+            version=VERSION["consensus"],
+        script:
+            "../scripts/vote_consensus.py"

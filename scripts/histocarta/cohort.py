@@ -1,0 +1,180 @@
+"""How slides, expression and clinical data of a cohort meet: by patient, and only where sample types agree."""
+
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from histocarta import barcodes
+from histocarta.clinical import read_clinical
+from histocarta.errors import InputError
+from histocarta.expression import find_trait, read_expression
+from histocarta.files import write_table
+from histocarta.sheets import read_slides, slides_from_gdc_manifest
+from histocarta.tables import exclusion, exclusions_table
+
+
+def prepare_cohort(
+    *,
+    slides: str,
+    expression: str,
+    clinical: str,
+    exclusions: str,
+    tables: Sequence[dict[str, str]],
+    time_unit: str,
+    sample_types: Sequence[str],
+    match_sample_types: bool = True,
+    slides_sheet: str | None = None,
+    gdc_manifest: str | None = None,
+    slides_folder: str | None = None,
+    clinical_sheet: str | None = None,
+) -> None:
+    """Write a cohort's cleaned tables: slides, expression (patients × traits), clinical, and what was left out.
+
+    ``tables``: path, orientation, scale and duplicates of each expression matrix. Of a patient's aliquots one is chosen
+    (:func:`histocarta.barcodes.choose_aliquot`), of the first of ``sample_types`` that the patient has. With
+    ``match_sample_types`` a slide of another type than its patient's expression is excluded. Patients with clinical
+    data but no slide keep their expression: the published percentiles are fitted on them too.
+    """
+    sheet = (
+        slides_from_gdc_manifest(gdc_manifest, folder=slides_folder or "", sample_types=sample_types)
+        if gdc_manifest
+        else read_slides(slides_sheet)
+    )
+    patients, left_out = set(sheet["patient"]), []
+    survival = pd.DataFrame({"patient": [], "time": [], "event": []}).astype({"patient": str, "event": int})
+    if clinical_sheet:
+        survival, without = read_clinical(clinical_sheet, time_unit=time_unit)
+        patients |= set(survival["patient"]) | set(without["item"])
+        left_out.append(without)
+    values, types, without = _joined_tables(
+        tables, patients=patients, with_slides=set(sheet["patient"]), sample_types=sample_types
+    )
+    left_out.append(without)
+    if match_sample_types:
+        sheet["exclude"] = [_disagreement(row, types) for row in sheet.to_dict("records")]
+    _say_counts(sheet, values, survival)
+    write_table(sheet, slides)
+    write_table(values, expression, index=True)
+    write_table(survival, clinical)
+    write_table(pd.concat(left_out, ignore_index=True), exclusions)
+
+
+def choose_traits(*, expression: str, output: str, panel: Sequence[str], top: int) -> None:
+    """Write the ``top`` traits of a panel by variance over the cohort (ddof 0), largest first, as a trait sheet.
+
+    Levy-Jurgenson 2020 chose its breast cancer genes so, from PAM50. Genes that the table lacks are named in the log.
+    """
+    table = pd.read_parquet(expression)
+    columns = {}
+    for trait in panel:
+        try:
+            columns[trait] = find_trait(trait, names=table.columns, table=expression)
+        except InputError as error:
+            print(f"left out of the panel: {error}", file=sys.stderr)
+    if not columns:
+        raise InputError(f"Expected genes of the panel in {expression}, found none of {len(panel)}")
+    variance = table[list(columns.values())].var(ddof=0).set_axis(list(columns)).dropna()
+    chosen = variance.sort_values(ascending=False, kind="stable").head(top)
+    write_table(chosen.rename("variance").rename_axis("trait").reset_index(), output)
+
+
+class _Aliquots:
+    """Chooses one sample per patient among a table's sample names and remembers what it passed over."""
+
+    def __init__(self, patients: set[str], sample_types: Sequence[str]) -> None:
+        self.patients, self.sample_types = patients, list(sample_types)
+        self.seen = ""
+        self.patient_of: dict[str, str] = {}
+        self.type_of: dict[str, str] = {}
+        self.left_out: list[dict] = []
+
+    def __call__(self, names: Sequence[str]) -> list[str]:
+        """The names to read, one per patient."""
+        self.seen = self.seen or next(iter(names), "")
+        self.patient_of, self.type_of, self.left_out = {}, {}, []
+        candidates: dict[str, list[tuple[str, str]]] = {}
+        other_types: dict[str, int] = {}
+        strangers = 0
+        for name in names:
+            barcode = None if name in self.patients else barcodes.parse(name)
+            patient = barcode.patient if barcode else name
+            if barcode is None and name not in self.patients and barcodes.looks_like_tcga(name):
+                self.left_out.append(exclusion("expression", "sample", name, "B-BARCODE", "not a TCGA barcode"))
+            elif patient not in self.patients:
+                strangers += 1
+            elif barcode and barcode.sample_type and barcode.sample_type not in self.sample_types:
+                other_types[barcode.sample_type] = other_types.get(barcode.sample_type, 0) + 1
+            else:
+                candidates.setdefault(patient, []).append((name, (barcode and barcode.sample_type) or ""))
+        for patient, samples in candidates.items():
+            self._choose(patient, samples)
+        for kind, count in sorted(other_types.items()):
+            reason = f"sample type {kind}: the cohort uses {', '.join(self.sample_types)}"
+            self.left_out.append(exclusion("expression", "sample", f"type {kind}", "B-TYPE", reason, count=count))
+        if strangers:
+            reason = "patient with neither slide nor clinical data"
+            self.left_out.append(
+                exclusion("expression", "sample", "other patients", "B-STRANGER", reason, count=strangers)
+            )
+        return list(self.patient_of)
+
+    def _choose(self, patient: str, samples: list[tuple[str, str]]) -> None:
+        rank = {kind: number for number, kind in enumerate(self.sample_types)}
+        best = min((kind for _, kind in samples), key=lambda kind: rank.get(kind, -1))
+        names = [name for name, kind in samples if kind == best]
+        if len(set(names)) < len(names):
+            raise InputError(f"Expected every sample once, found {names[0]!r} {len(names)} times among the samples")
+        chosen, rule = barcodes.choose_aliquot(names)
+        self.patient_of[chosen], self.type_of[patient] = patient, best
+        for name, kind in samples:
+            if name != chosen:
+                why = f"{chosen} chosen by: {rule if kind == best else 'preferred sample type'}"
+                self.left_out.append(exclusion("expression", "sample", name, "B-ALIQUOT", why))
+
+
+def _joined_tables(
+    tables: Sequence[dict[str, str]], *, patients: set[str], with_slides: set[str], sample_types: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame]:
+    """All matrices side by side (patients × traits), each patient's sample type, and what was left out.
+
+    Where tables hold different sample types of a patient, the first table's counts and the other's values are left out.
+    """
+    frames, left_out, types = [], [], {}
+    for table in tables:
+        choose = _Aliquots(patients, sample_types)
+        values, without = read_expression(**table, choose=choose)
+        if not with_slides & set(choose.type_of):
+            raise InputError(
+                f"Expected slides and expression of the same patients, found no patient of a slide in {table['path']}: "
+                f"slides are of patients such as {min(with_slides)!r}, samples are named like {choose.seen!r}"
+            )
+        values.index = pd.Index([choose.patient_of[name] for name in values.index], name="sample")
+        differing = [p for p, kind in choose.type_of.items() if types.setdefault(p, kind) != kind]
+        reason = f"{table['path']} holds another sample type than the tables before it"
+        mismatch = [exclusion("expression", "sample", patient, "B-TYPE", reason) for patient in differing]
+        left_out += [without, exclusions_table([*choose.left_out, *mismatch])]
+        frames.append(values.drop(index=differing))
+    joined = pd.concat(frames, axis=1)
+    twice = joined.columns[joined.columns.duplicated()].unique()
+    if len(twice):
+        raise InputError(f"Expected every trait in one expression table, found in several: {', '.join(twice[:5])}")
+    return joined.sort_index().rename_axis("sample"), types, pd.concat(left_out, ignore_index=True)
+
+
+def _disagreement(row: dict[str, str], types: dict[str, str]) -> str:
+    """The slide's reason to be excluded: what the sheet says, or a sample type that is not its expression's."""
+    measured = types.get(row["patient"], "")
+    if row["exclude"] or not measured or not row["sample_type"] or row["sample_type"] == measured:
+        return row["exclude"]
+    return f"sample type {row['sample_type']}: the patient's expression is of type {measured}"
+
+
+def _say_counts(sheet: pd.DataFrame, values: pd.DataFrame, survival: pd.DataFrame) -> None:
+    """Counts of the overlaps, for the log."""
+    with_slides, measured, followed = set(sheet["patient"]), set(values.index), set(survival["patient"])
+    print(
+        f"{len(sheet)} slides ({(sheet['exclude'] != '').sum()} excluded) of {len(with_slides)} patients; "
+        f"{len(with_slides & measured)} of them with expression, {len(with_slides & followed)} with survival; "
+        f"{len(measured - with_slides)} patients with expression but without a slide"
+    )

@@ -1,0 +1,140 @@
+"""How the typed configuration becomes pages for its users: the JSON schema and the list of keys."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from histocarta import fidelity
+from histocarta.files import replacing
+from histocarta.settings import Study
+
+PREFACE = """\
+# The configuration of a study
+
+One YAML file per study: `snakemake --profile profiles/local --configfile config/<study>.yaml`. Unknown keys, wrong
+types and names that point nowhere stop the run before it starts, all of them in one message. Paths are relative to
+the folder that the run is started in. This page is written by `python -m histocarta.config` from the types in
+`scripts/histocarta/settings.py`; `study.schema.json` beside it serves editors.
+
+| file | study |
+| --- | --- |
+| `levy-jurgenson-2020-brca.yaml` | TCGA-BRCA with the settings of Levy-Jurgenson et al. 2020 |
+| `levy-jurgenson-2020-luad.yaml` | TCGA-LUAD with the settings of the same paper |
+| `panels/pam50.txt` | the PAM50 genes, from which that paper chose its breast cancer genes by variance |
+
+## The sheets
+
+Text tables: tabs (or commas in a .csv), UTF-8, plain or gzip; lines that begin with `#` above the header are skipped.
+
+**Slides** (`slides`): `slide` and `patient` (letters, digits, `. _ -`), `file`; optional `mpp` (um per pixel); `x`,
+`y`, `width`, `height` (a region in level-0 pixels: a TMA core, a region of interest); `block` (the unit of a split by
+blocks); `exclude` (`yes`, or the reason) and `reason`. TCGA slides may come from a GDC manifest instead
+(`gdc_manifest`).
+
+**Expression** (`expression`): traits by samples or samples by traits, named in the first column and the header.
+Traits may be `SYMBOL` or `SYMBOL|ENTREZ`. Samples are patients' ids or TCGA barcodes, of which one aliquot per
+patient is chosen: first vial, then analyte H over R over T, then the highest plate, then the highest portion. Gene
+names that Excel made into dates are left out and named, never guessed. Raw values may be negative in at most 1 % of
+cells (batch-corrected tables), log2 values may not exceed 64, z-scores may not exceed 100.
+
+**Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, 1 …) or `censorship` (1 =
+censored); cBioPortal's and GDC's own column names are known. Every other column is a covariate. Patients without a
+time, with a negative one or without a status are left out of the survival analysis and named.
+
+**Traits** (`traits` of a task): the column `trait`, or one name per line.
+"""
+
+
+def schema() -> str:
+    """The JSON schema of a study."""
+    return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def page() -> str:
+    """The list of keys, section by section, and the fidelity table, as Markdown."""
+    whole = Study.model_json_schema()
+    sections = {"Study": whole, **whole["$defs"]}
+    order = ["Study", "Cohort", "ExpressionTable", "Layout", "Task", "Labels", "Model", "Training", "Vote", "Scheme",
+             "Heterogeneity", "Survival"]  # fmt: skip
+    parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
+    return "\n".join([*parts, _fidelity_table()])
+
+
+def write_pages(folder: str | Path) -> None:
+    """Write ``study.schema.json`` and ``README.md`` into the folder of the configurations."""
+    for name, text in (("study.schema.json", schema()), ("README.md", page())):
+        with replacing(Path(folder) / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _places(sections: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Where each section stands in the file, found by following the references from the top."""
+    places = {"Study": ""}
+    for name in places.copy() | dict.fromkeys(sections):
+        for key, spec in sections[name]["properties"].items():
+            text = json.dumps(spec)
+            inner = next((other for other in sections if f'"#/$defs/{other}"' in text), None)
+            if inner:
+                member = ".<name>" if "additionalProperties" in spec or "patternProperties" in spec else ""
+                places[inner] = ".".join(filter(None, [places.get(name, ""), key + member]))
+    return places
+
+
+def _section(name: str, spec: dict[str, Any], *, places: dict[str, str]) -> str:
+    rows = [
+        f"| `{key}` | {_kind(field)} | {_default(key, field, spec)} | {field.get('description', '')} |"
+        for key, field in spec["properties"].items()
+    ]
+    title = f"### `{places[name]}`" if places[name] else "### Top level"
+    head = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
+    return "\n".join([title, "", spec["description"], "", *head, *rows, ""])
+
+
+def _kind(spec: dict[str, Any]) -> str:
+    """What a key may hold, in words."""
+    if "anyOf" in spec:
+        return " or ".join(_kind(option) for option in spec["anyOf"])
+    if "$ref" in spec or "allOf" in spec:
+        return "section"
+    if "const" in spec or "enum" in spec:
+        return ", ".join(f"`{value}`" for value in spec.get("enum", [spec.get("const")]))
+    kind = spec.get("type")
+    if kind == "array":
+        return f"list of {_kind(spec['items'])}"
+    if kind == "object":
+        return "mapping"
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true, false", "null": "null"}
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {spec[bound]:g}" for bound, sign in signs.items() if bound in spec]
+    return " ".join([words[kind], ", ".join(limits)]).strip()
+
+
+def _default(key: str, field: dict[str, Any], spec: dict[str, Any]) -> str:
+    if key in spec.get("required", []):
+        return "required"
+    default = field.get("default")
+    return "see below" if isinstance(default, dict) and default else f"`{json.dumps(default)}`"
+
+
+def _fidelity_table() -> str:
+    rows = [
+        f"| `{row.name}` | {row.paper} | {row.released} | {row.corrected} | {row.what} | {row.source} |"
+        for row in fidelity.TABLE.values()
+    ]
+    faults = [f"- **{name}**: {what}" for name, what in fidelity.NOT_REPRODUCED.items()]
+    return "\n".join(
+        [
+            "## The fidelity table",
+            "",
+            "`fidelity` picks a column; `fidelity_overrides` maps a row to another column or to one of its values.",
+            "",
+            "| row | paper | released | corrected | meaning | source |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            "Plain faults of the released code, which no column reproduces:",
+            "",
+            *faults,
+            "",
+        ]
+    )

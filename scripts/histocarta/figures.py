@@ -1,0 +1,98 @@
+"""How learning, scores and their agreement with expression are drawn (Levy-Jurgenson 2020, Fig. 2)."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+DPI = 110
+LOW, HIGH = "#4477aa", "#ee6677"  # Paul Tol's bright scheme: safe for colour-blind readers
+SETS = {"test": "test", "ood_near": "OOD-near", "ood_all": "OOD-all"}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes, without a time stamp: the same data give the same bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def learning_curves(histories: Mapping[int, pd.DataFrame], *, trait: str) -> Figure:
+    """Loss and slide-level validation AUC over the steps, a line per round; histories as history.csv."""
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    loss, auc = figure.subplots(1, 2)
+    for number, history in histories.items():
+        (line,) = loss.plot(history["step"], history["validation_loss"], label=f"round {number}")
+        loss.plot(history["step"], history["loss"], color=line.get_color(), linestyle=":", linewidth=1)
+        auc.plot(history["step"], history["validation_slide_auc"], color=line.get_color())
+    loss.set(xlabel="step", ylabel="loss (dotted: training)", title=f"{trait}: loss")
+    auc.set(xlabel="step", ylabel="slide AUC", title=f"{trait}: validation AUC", ylim=(0, 1.02))
+    auc.axhline(0.5, color="0.7", linewidth=0.8)
+    if histories:
+        loss.legend(fontsize=7)
+    return figure
+
+
+def in_set(slides: pd.DataFrame, name: str) -> pd.Series:
+    """Which slides of consensus/slides.parquet belong to ``test``, ``ood_near`` or ``ood_all``."""
+    if name == "test":
+        return (slides["part"] == "test") & slides["label"].notna()
+    return slides["ood"].eq("near") if name == "ood_near" else slides["ood"].isin(["near", "far"])
+
+
+def score_boxes(scores: Mapping[str, pd.DataFrame]) -> Figure:
+    """Slide score of each trait below and above the median of its expression, on test, OOD-near and OOD-all slides.
+
+    Boxes as their Fig. 2: whiskers 1.5 IQR, white median; every slide is a point as well.
+    """
+    figure = Figure(figsize=(2.4 + 1.5 * 3 * max(1, len(scores)) / 1.6, 3.0), layout="constrained")
+    for axes, (name, title) in zip(np.ravel(figure.subplots(1, 3, sharey=True)), SETS.items(), strict=True):
+        for place, slides in enumerate(scores.values()):
+            chosen = slides[in_set(slides, name)]
+            for side, (above, colour) in enumerate(((0.0, LOW), (1.0, HIGH))):
+                values = chosen.loc[chosen["above_median"] == above, "score"].dropna()
+                _box(axes, values.to_numpy(), place + 0.2 * (2 * side - 1), colour)
+        axes.set(title=title, ylim=(-0.03, 1.03), xlim=(-0.6, len(scores) - 0.4))
+        axes.set_xticks(range(len(scores)), list(scores), rotation=45 if len(scores) > 4 else 0)
+    figure.axes[0].set_ylabel("share of positive tiles")
+    handles = [
+        figure.axes[0].scatter([], [], color=colour, label=label)
+        for colour, label in ((LOW, "≤ median"), (HIGH, "> median"))
+    ]
+    figure.axes[-1].legend(handles=handles, fontsize=7, loc="upper right")
+    return figure
+
+
+def score_deciles(slides: pd.DataFrame, *, trait: str) -> Figure:
+    """Slide score against the decile of expression, all scored slides that were not trained on."""
+    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+    axes = figure.subplots()
+    unseen = slides[
+        (slides["decile"] > 0) & ~slides["part"].isin(["train", "validation"]) | slides["ood"].isin(["near", "far"])
+    ]
+    for decile, chosen in unseen[unseen["decile"] > 0].groupby("decile"):
+        _box(axes, chosen["score"].dropna().to_numpy(), float(decile), "0.55")
+    axes.set(
+        xlabel="decile of expression",
+        ylabel="share of positive tiles",
+        title=trait,
+        ylim=(-0.03, 1.03),
+        xlim=(0.3, 10.7),
+    )
+    axes.set_xticks(range(1, 11))
+    return figure
+
+
+def _box(axes, values: np.ndarray, place: float, colour: str) -> None:  # noqa: ANN001 - matplotlib's Axes
+    """One box with its points; nothing where there are no values."""
+    if not len(values):
+        return
+    box = axes.boxplot(
+        values, positions=[place], widths=0.34, whis=1.5, patch_artist=True, showfliers=False, manage_ticks=False
+    )
+    box["boxes"][0].set(facecolor=colour, alpha=0.75)
+    box["medians"][0].set(color="white", linewidth=1.6)
+    spread = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1)
+    axes.scatter(place + spread, np.sort(values), s=6, color="0.15", alpha=0.6, linewidths=0, zorder=3)

@@ -1,0 +1,82 @@
+"""How a file comes into being: whole or not at all, and read back without guessing types."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A private temporary path beside ``path`` that takes its place only when the block ends without an error.
+
+    A killed or doubled job can therefore never leave half a file under the final name.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: libvips, Keras and pandas choose the format by it.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix="".join(path.suffixes[-1:]))
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; results are shared within a group
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: str | Path, *, index: bool = False) -> None:
+    """Write ``frame`` as .tsv or .parquet, chosen by the suffix; the index only where asked for."""
+    with replacing(path) as temporary:
+        if temporary.suffix == ".parquet":
+            frame.to_parquet(temporary, index=index)
+        else:
+            frame.to_csv(temporary, sep="\t", index=index, lineterminator="\n")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that the workflow wrote; every cell of a .tsv is text (a slide may be called ``0012`` or ``NA``)."""
+    if Path(path).suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write ``value`` as indented JSON with sorted keys; NaN becomes null, so that every reader can parse it."""
+    with replacing(path) as temporary:
+        temporary.write_text(
+            json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+        )
+
+
+def read_json(path: str | Path) -> Any:
+    """Read what :func:`write_json` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in blocks."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in JSON's own types: NumPy scalars and arrays unwrapped, NaN and infinities as null, paths as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,32 @@
+"""Which image files OpenSlide opens as they are, and which must be made into a pyramid first."""
+
+import struct
+from pathlib import Path
+
+PLAIN = {".jpg", ".jpeg", ".png"}
+TIFF = {".tif", ".tiff"}
+_TILE_WIDTH = 322  # TIFF 6.0, section 15
+
+
+def is_plain_image(path: str | Path) -> bool:
+    """Whether ``path`` is an image without tiles (JPEG, PNG, strip TIFF); a TIFF that is not there counts as tiled."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    return suffix in PLAIN or (suffix in TIFF and path.is_file() and not _is_tiled(path))
+
+
+def _is_tiled(path: Path) -> bool:
+    """Whether a TIFF's first directory has a TileWidth tag; a damaged header counts as tiled (OpenSlide names it)."""
+    with path.open("rb") as stream:
+        head = stream.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None or len(head) < 16:
+            return True
+        big = struct.unpack(order + "H", head[2:4])[0] == 43
+        offset = struct.unpack(order + "Q", head[8:16])[0] if big else struct.unpack(order + "I", head[4:8])[0]
+        stream.seek(offset)
+        count_format, entry_size = ("Q", 20) if big else ("H", 12)
+        count = struct.unpack(order + count_format, stream.read(struct.calcsize(count_format)))[0]
+        entries = stream.read(min(count, 4096) * entry_size)
+    tags = (struct.unpack_from(order + "H", entries, start)[0] for start in range(0, len(entries) - 1, entry_size))
+    return _TILE_WIDTH in tags

@@ -1,0 +1,278 @@
+"""Which slides are high in a trait, which are low and which lie between: labels from the percentiles of bulk values."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as parquet
+
+from histocarta.errors import InputError, nearest
+from histocarta.files import read_table, write_json, write_table
+from histocarta.versions import VERSION
+
+COLUMNS = {
+    "slide": str, "patient": str, "value": float, "label": float, "above_median": float, "decile": np.int8,
+    "percentile": float, "ood": str, "reason": str, "sample": str,
+}  # fmt: skip
+MIN_PER_CLASS = 5  # fewer patients of a class cannot fill training and validation
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where a trait's thresholds lie, fitted on one set of samples and applied to any other.
+
+    low, high, median, near_low, near_high : values at the percentiles that bound the classes; deciles : P10 … P90.
+    values, percentiles : distinct fitted values in rising order and the percentile of each.
+    at_median : one cut instead of two (low and high are the same percentile), so nothing lies between.
+    """
+
+    low: float
+    high: float
+    median: float
+    near_low: float
+    near_high: float
+    deciles: np.ndarray
+    values: np.ndarray
+    percentiles: np.ndarray
+    at_median: bool
+
+    @property
+    def tied(self) -> bool:
+        """Whether the thresholds cannot tell high from low (checklist B.7: everything would be low)."""
+        return bool(self.high >= self.values[-1]) if self.at_median else bool(self.low == self.high)
+
+
+def fit_scale(values: np.ndarray, *, low: float, high: float, near: float) -> Scale:
+    """Fit a scale on measured values (no NaN, one per sample); ``low``, ``high``, ``near`` in percent.
+
+    Percentiles interpolate linearly between order statistics (NumPy's default; the released code's np.percentile).
+    """
+    values = np.sort(np.asarray(values, dtype=float))
+    at = np.percentile(values, [low, high, 50, low + near, high - near, *range(10, 100, 10)])
+    distinct, first, count = np.unique(values, return_index=True, return_counts=True)
+    # The inverse of that interpolation: the k-th of n values stands at 100 k / (n - 1); ties share their mean.
+    place = (first + (count - 1) / 2) / max(len(values) - 1, 1) * 100
+    return Scale(*at[:5], deciles=at[5:], values=distinct, percentiles=place, at_median=low == high)
+
+
+def extremes(values: pd.Series, *, scale: Scale) -> pd.DataFrame:
+    """Labels of ``values`` (NaN = not measured): columns label, above_median, decile, percentile, ood; same index.
+
+    Levy-Jurgenson 2020: low iff v <= P_low, high iff v >= P_high (low wins a tie), the rest is out of distribution,
+    near where it lies within ``near`` percent of a threshold. Above median is v > median (the released code asks for
+    v >= median + 1, a fault). decile is the smallest d with v <= P(10 d), 0 where not measured.
+    """
+    v = values.to_numpy(dtype=float)
+    measured = ~np.isnan(v)
+    low = v <= scale.low
+    high = (v > scale.high if scale.at_median else v >= scale.high) & ~low
+    between = measured & ~low & ~high
+    near = between & ((v <= scale.near_low) | (v > scale.near_high))
+    return pd.DataFrame(
+        {
+            "label": np.where(low | high, high.astype(float), np.nan),
+            "above_median": np.where(measured, (v > scale.median).astype(float), np.nan),
+            "decile": np.where(measured, np.searchsorted(scale.deciles, v) + 1, 0).astype(np.int8),
+            "percentile": np.where(measured, np.interp(v, scale.values, scale.percentiles), np.nan),
+            "ood": np.select([near, between], ["near", "far"], default=""),
+        },
+        index=values.index,
+    )
+
+
+def centre_by_patient(values: pd.Series, *, patients: pd.Series, fitted: pd.Series) -> pd.Series:
+    """``values`` (by sample) less their patient's mean over the ``fitted`` samples.
+
+    A patient without fitted samples (a left-out one) is centred on its own mean. A patient with a single measured
+    sample has nothing to be compared with: NaN.
+    """
+    own = values.groupby(patients)
+    mean = values[fitted].groupby(patients[fitted]).mean().reindex(patients).set_axis(values.index)
+    mean = mean.fillna(own.transform("mean"))
+    return (values - mean).where(own.transform("count") > 1)
+
+
+def find_trait(trait: str, *, names: list[str], table: str) -> str:
+    """The column of ``table`` that holds ``trait``: its full name, or the symbol of ``SYMBOL|ENTREZ``."""
+    if trait in names:
+        return trait
+    symbols = {}
+    for name in names:
+        symbols.setdefault(name.split("|")[0], []).append(name)
+    found = symbols.get(trait, [])
+    if len(found) > 1:
+        raise InputError(
+            f"Expected one trait {trait!r} in {table}, found {', '.join(found)}; name one of them in full."
+        )
+    if not found:
+        raise InputError(
+            f"Expected trait {trait!r} among the {len(names):,} traits of {table}, found none of that name"
+            f"{nearest(trait, symbols)}. Correct the trait list, or add the trait to the expression table."
+        )
+    return found[0]
+
+
+def label_extremes(
+    *,
+    expression: str,
+    manifest: str,
+    split: str | list[str],
+    labels: str,
+    summary: str,
+    trait: str,
+    low: float,
+    high: float,
+    near: float,
+    centre: str | None,
+    fitted_on: str,
+    min_per_class: int = MIN_PER_CLASS,
+) -> None:
+    """Label every slide that has tiles by its sample's value of ``trait`` (labels.parquet) and sum it up (labels.json).
+
+    A slide's sample is the row of ``expression`` named like the slide (a virtual core) or else like its patient.
+    split : the scheme's rounds (the first is enough where the test part is one for all rounds).
+    low, high, near : percentiles; low = high is one cut. centre : None or "patient".
+    fitted_on : "non_test", the split's samples without a slide in the test part; or "all", every sample of the table.
+    min_per_class : samples outside the test part that each class needs.
+
+    A trait that its values cannot label is "excluded" (B-NOVALUE, B-TIES: P20 = P80, or B-FEW), with an empty table.
+    Raises InputError for an unknown trait, no sample in common, or a split that does not fit the manifest.
+    """
+    values, column = _read_trait(expression, trait=trait)
+    table = _join(_slides(manifest=manifest, split=split), values, expression=expression)
+    rule = {"low": low, "high": high, "near": near, "centre": centre}
+    labelled, scale, fitted = _label(table, values, **rule, fitted_on=fitted_on)
+    code, reason = _fault(labelled, scale, low=low, high=high, min_per_class=min_per_class)
+    kept = labelled.iloc[:0] if code else labelled
+    write_table(kept.reindex(columns=list(COLUMNS)).astype(COLUMNS), labels)
+    record = {
+        "trait": trait, "column": column, "status": "excluded" if code else "ok", "code": code, "reason": reason,
+        "thresholds": {key: getattr(scale, key, None) for key in ("low", "high", "median")}, "rule": rule,
+        "fitted_on": fitted_on, "fitted_samples": fitted, "n": _count(labelled), "version": VERSION["label"],
+        # Slides whose label fitting outside the test part changes (0 where fitted_on is "all").
+        "changed_against_all": _changed(labelled, _label(table, values, **rule, fitted_on="all")[0]),
+    }  # fmt: skip
+    write_json(record, summary)
+
+
+def _label(
+    table: pd.DataFrame,
+    values: pd.Series,
+    *,
+    low: float,
+    high: float,
+    near: float,
+    centre: str | None,
+    fitted_on: str,
+) -> tuple[pd.DataFrame, Scale | None, int]:
+    """``table`` with labels, their scale (no labels where it is None or tied) and the number of samples in its fit."""
+    fitted = _fitted_values(table, values, centre=centre, fitted_on=fitted_on)
+    if centre == "patient":
+        table = _centred(table, fitted_on=fitted_on)
+    if not len(fitted):
+        return table, None, 0
+    scale = fit_scale(fitted, low=low, high=high, near=near)
+    labelled = table if scale.tied else pd.concat([table, extremes(table["value"], scale=scale)], axis=1)
+    return labelled, scale, len(fitted)
+
+
+def _changed(table: pd.DataFrame, other: pd.DataFrame) -> int | None:
+    """Slides whose label differs; None where one of the two has no labels."""
+    if "label" not in table or "label" not in other:
+        return None
+    return int((table["label"].fillna(-1) != other["label"].fillna(-1)).sum())
+
+
+def _slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
+    """slide, patient, tested (in any of the rounds given), sorted by slide."""
+    slides = read_table(manifest)
+    slides = slides.loc[slides["n_tiles"].astype(int) > 0, ["slide", "patient"]].sort_values("slide", ignore_index=True)
+    rounds = pd.concat([read_table(path) for path in ([split] if isinstance(split, str) else split)])
+    # Layouts that share a scheme may have tiles of other slides, so the split may hold slides that this one lacks.
+    if strange := set(slides["slide"]).difference(rounds["slide"]):
+        raise InputError(
+            f"Expected the slides with tiles of {manifest} in the split, found {len(strange)} that it lacks, such as "
+            f"{min(strange)!r}; delete the split, and it is drawn again, or give this layout a scheme of its own."
+        )
+    return slides.assign(tested=slides["slide"].isin(rounds.loc[rounds["part"] == "test", "slide"]))
+
+
+def _read_trait(expression: str, *, trait: str) -> tuple[pd.Series, str]:
+    """The one column that is needed of a table that may have 20,000."""
+    names = [name for name in parquet.read_schema(expression).names if name != "sample"]
+    column = find_trait(trait, names=names, table=expression)
+    return pd.read_parquet(expression, columns=[column])[column].astype(float), column
+
+
+def _join(slides: pd.DataFrame, values: pd.Series, *, expression: str) -> pd.DataFrame:
+    """``slides`` with sample, value and the reason why there is none."""
+    own, patients = slides["slide"].isin(values.index), slides["patient"].isin(values.index)
+    if not (own | patients).any():
+        raise InputError(
+            f"Expected the patients of the slides among the samples of {expression}, found none in common: slides have "
+            f"e.g. {slides['patient'].iloc[0]!r}, the table {str(values.index[0])!r}."
+        )
+    sample = slides["slide"].where(own, slides["patient"].where(patients, ""))
+    value = values.reindex(sample).to_numpy()
+    reason = np.select([sample == "", np.isnan(value)], ["no_expression", "not_measured"], default="")
+    return slides.assign(sample=sample, value=value, reason=reason)
+
+
+def _fitted_samples(table: pd.DataFrame, *, fitted_on: str) -> pd.Series:
+    """Per row of ``table``: whether its sample is fitted on. A sample with any slide in the test part is not."""
+    if fitted_on == "all":
+        return table["sample"] != ""
+    tested = table.loc[table["tested"], "sample"]
+    if table["tested"].all():
+        raise InputError(
+            "Expected slides outside the test part to fit the percentiles on, found none: every slide is tested in "
+            "some round (leave-one-out). Fit them on all samples (fidelity row percentiles_fitted_on: all)."
+        )
+    return (table["sample"] != "") & ~table["sample"].isin(tested)
+
+
+def _fitted_values(table: pd.DataFrame, values: pd.Series, *, centre: str | None, fitted_on: str) -> np.ndarray:
+    """Measured values that the percentiles are fitted on, one per sample."""
+    if fitted_on == "all" and centre is None:
+        # Levy-Jurgenson 2020, released: every patient of the expression table, those without slides too.
+        return values.dropna().to_numpy()
+    fitted = _fitted_samples(table, fitted_on=fitted_on)
+    rows = _centred(table, fitted_on=fitted_on) if centre == "patient" else table
+    return rows[fitted].drop_duplicates("sample")["value"].dropna().to_numpy()
+
+
+def _centred(table: pd.DataFrame, *, fitted_on: str) -> pd.DataFrame:
+    """``table`` with values centred by patient; a patient's only sample becomes "one_sample"."""
+    fitted = _fitted_samples(table, fitted_on=fitted_on)
+    samples = table.assign(fitted=fitted).drop_duplicates(["sample", "patient"]).set_index(["sample", "patient"])
+    patients = samples.index.get_level_values("patient").to_series(index=samples.index)
+    centred = centre_by_patient(samples["value"], patients=patients, fitted=samples["fitted"])
+    value = centred.reindex(pd.MultiIndex.from_frame(table[["sample", "patient"]])).to_numpy()
+    alone = table["value"].notna() & np.isnan(value)
+    return table.assign(value=value, reason=table["reason"].mask(alone, "one_sample"))
+
+
+def _fault(table: pd.DataFrame, scale: Scale | None, *, low: float, high: float, min_per_class: int) -> tuple[str, str]:
+    """Code and reason why the values cannot label the slides; two blanks where they can."""
+    if scale is None:
+        return (
+            "B-NOVALUE",
+            f"no measured value among the samples of {len(table)} slides that the percentiles are fitted on",
+        )
+    if scale.tied:
+        bounds = f"P{high:g} = maximum" if scale.at_median else f"P{low:g} = P{high:g}"
+        return "B-TIES", f"{bounds} = {scale.high:g}; no labels"
+    samples = table[~table["tested"]].drop_duplicates("sample")["label"]
+    for name, label in (("low", 0), ("high", 1)):
+        if (found := int((samples == label).sum())) < min_per_class:
+            return "B-FEW", f"{found} {name} samples outside the test part, need {min_per_class}"
+    return "", ""
+
+
+def _count(table: pd.DataFrame) -> dict[str, int]:
+    """Slides per class. The first five sum to all slides with tiles; not_measured holds the last two."""
+    label, ood = (table.get(name, pd.Series(dtype=object)) for name in ("label", "ood"))
+    counts = {"high": label == 1, "low": label == 0, "ood_near": ood == "near", "ood_far": ood == "far"}
+    counts["not_measured"] = table["reason"] != ""
+    counts |= {name: table["reason"] == name for name in ("no_expression", "one_sample")}
+    return {name: int(rows.sum()) for name, rows in counts.items()}

@@ -1,0 +1,144 @@
+"""How what is tested could leak into what is trained: every way is looked for in the files; one found stops the run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from histocarta.errors import InputError
+from histocarta.files import read_json, read_table, write_json
+from histocarta.splits import PARTS, UNIT_COLUMN, patients_on_both_sides
+from histocarta.versions import VERSION
+
+NOT_INDEPENDENT = "not independent: {patients} patients have {unit}s in the test part and in another"
+
+
+class LeakError(InputError):
+    """Test data would reach training, or the files that would show it do not fit together."""
+
+
+def audit_leaks(
+    *, labels: str, summary: str, splits: list[str], audit: str, unit: str, fitted_on: str | None = None
+) -> None:
+    """Check a trait's labels and the rounds they are used with; write what was checked, or raise LeakError.
+
+    splits : every round of the scheme, in order; unit : what must not be divided; fitted_on : what the study asks for
+    ("non_test" or "all"); None takes the word of ``summary``.
+
+    The audit says whether the test is ``independent`` (no round tests a patient whom it also trains or validates on;
+    always so where the unit is the patient), and whether the thresholds saw test samples ("all" asks for it).
+    """
+    facts = read_json(summary)
+    table = read_table(labels)
+    rounds = [read_table(path) for path in splits]
+    for number, (path, split) in enumerate(zip(splits, rounds, strict=True), start=1):
+        check_round(split, unit=unit, number=number, path=path)
+    check_schemes(rounds)
+    check_labelled(table, rounds[0], labels=labels)
+    if fitted_on not in (None, facts["fitted_on"]):
+        raise LeakError(
+            f"Expected thresholds of {facts['trait']} fitted on '{fitted_on}', found '{facts['fitted_on']}' in "
+            f"{summary}; make the labels again."
+        )
+    if facts["status"] == "ok" and facts["fitted_on"] == "non_test":
+        check_thresholds(table, rounds, facts=facts)
+    shared = set().union(*(patients_on_both_sides(split) for split in rounds))
+    record = {
+        "trait": facts["trait"], "status": facts["status"], "code": facts["code"], "reason": facts["reason"],
+        "unit": unit, "independent": not shared,
+        "note": NOT_INDEPENDENT.format(unit=unit, patients=len(shared)) if shared else "",
+        "fitted_on": facts["fitted_on"], "thresholds_saw_test": facts["fitted_on"] != "non_test",
+        "one_test_part": _one_test_part(rounds), "rounds": [_sizes(split, table) for split in rounds],
+        "version": VERSION["split"],
+    }  # fmt: skip
+    write_json(record, audit)
+
+
+def check_round(split: pd.DataFrame, *, unit: str, number: int, path: str) -> None:
+    """One round: each slide once, known parts, no unit in two of them, the declared unit and the round's number."""
+    if twice := _first(split["slide"][split["slide"].duplicated()]):
+        raise LeakError(f"Expected every slide once in {path}, found {twice!r} twice; draw the split again.")
+    if strange := _first(split["part"][~split["part"].isin(PARTS)]):
+        raise LeakError(f"Expected the parts {', '.join(PARTS)} in {path}, found {strange!r}; draw the split again.")
+    if set(split["round"].astype(int)) - {number}:
+        raise LeakError(f"Expected round {number} in {path}, found round {split['round'].iloc[0]}; draw it again.")
+    column = UNIT_COLUMN[unit]
+    if column in split and (wrong := _first(split["slide"][split["unit"] != split[column]])):
+        raise LeakError(
+            f"Expected the {unit} as unit of every slide in {path}, found another for {wrong!r}; redraw it."
+        )
+    parts = split.groupby("unit")["part"].nunique()
+    if divided := _first(parts.index[parts > 1]):
+        found = " and ".join(sorted(set(split.loc[split["unit"] == divided, "part"])))
+        raise LeakError(
+            f"Expected each {unit} in one part of {path}, found {divided!r} in {found}; draw the split again."
+        )
+
+
+def check_schemes(rounds: list[pd.DataFrame]) -> None:
+    """All rounds: one scheme, the same slides with the same units, and one test part or none that repeats."""
+    key = ["slide", "patient", "unit", "scheme"]
+    first = rounds[0][key].sort_values("slide", ignore_index=True)
+    for number, split in enumerate(rounds[1:], start=2):
+        if not split[key].sort_values("slide", ignore_index=True).equals(first):
+            raise LeakError(
+                f"Expected the slides, units and scheme of round 1 in round {number}, found others; redraw."
+            )
+    tests = pd.concat([split.loc[split["part"] == "test", "slide"] for split in rounds])
+    if not _one_test_part(rounds) and (again := _first(tests[tests.duplicated()])):
+        raise LeakError(
+            f"Expected one test part for all rounds, or each slide tested once (leave-one-out), found {again!r} in "
+            "several test parts that differ; draw the split again."
+        )
+
+
+def check_labelled(table: pd.DataFrame, split: pd.DataFrame, *, labels: str) -> None:
+    """Every labelled slide is in the split, once, under the same patient."""
+    if twice := _first(table["slide"][table["slide"].duplicated()]):
+        raise LeakError(f"Expected every slide once in {labels}, found {twice!r} twice; make the labels again.")
+    patients = table["slide"].map(split.set_index("slide")["patient"])
+    if wrong := _first(table["slide"][patients != table["patient"]]):
+        found = patients[table["slide"] == wrong].iloc[0]
+        raise LeakError(
+            f"Expected slide {wrong!r} of {labels} in the split under its patient, found {found!r}; "
+            "make the labels again."
+        )
+
+
+def check_thresholds(table: pd.DataFrame, rounds: list[pd.DataFrame], *, facts: dict) -> None:
+    """Fit the thresholds again on samples that no round tests, and compare: a claim is not a check."""
+    tested = set(pd.concat([split.loc[split["part"] == "test", "slide"] for split in rounds]))
+    used = table[table["sample"] != ""]
+    clean = used[~used["sample"].isin(used.loc[used["slide"].isin(tested), "sample"])]
+    values = clean.drop_duplicates("sample")["value"].dropna()
+    percent, claimed = facts["rule"], facts["thresholds"]
+    names = ("low", "high")
+    fitted = np.percentile(values, [percent[name] for name in names]) if len(values) else [np.nan, np.nan]
+    if not np.allclose(fitted, [claimed[name] for name in names], rtol=1e-9, atol=1e-12):
+        raise LeakError(
+            f"Expected thresholds of {facts['trait']} fitted outside the test parts of all rounds "
+            f"({fitted[0]:g}, {fitted[1]:g} on {len(values)} samples), found {claimed['low']:g}, {claimed['high']:g}: "
+            "test samples took part. Make the labels again; leave-one-out schemes must fit on 'all' "
+            "(fidelity row percentiles_fitted_on), and the report then says so."
+        )
+
+
+def _one_test_part(rounds: list[pd.DataFrame]) -> bool:
+    tests = [frozenset(split.loc[split["part"] == "test", "slide"]) for split in rounds]
+    return len(set(tests)) == 1
+
+
+def _sizes(split: pd.DataFrame, table: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Per part: units, patients, slides, and slides of each class."""
+    label = split["slide"].map(table.set_index("slide")["label"])
+    sizes = {}
+    for name in PARTS:
+        here = split["part"] == name
+        sizes[name] = {f"{column}s": int(split.loc[here, column].nunique()) for column in ("unit", "patient", "slide")}
+        sizes[name] |= {"high": int((label[here] == 1).sum()), "low": int((label[here] == 0).sum())}
+    return sizes
+
+
+def _first(values: Sequence[str] | pd.Series | pd.Index) -> str | None:
+    """The first in sorted order, so that the same fault always names the same item; None where there is none."""
+    return min(values, default=None)

@@ -1,0 +1,119 @@
+"""What tiling has made of a cohort: one row per slide, the only slide-level input of every per-trait job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from histocarta.errors import InputError
+from histocarta.files import read_json, read_table, write_table
+from histocarta.tiling import REASONS
+
+COLUMNS = [
+    "slide",
+    "patient",
+    "block",
+    "n_tiles",
+    "shard",
+    "sha256",
+    "status",
+    "code",
+    "reason",
+    "size",
+    "mpp",
+    "version",
+]
+EXCLUSION_COLUMNS = ["stage", "kind", "item", "code", "reason", "count"]
+WHY = {
+    "background": "too little tissue in the tile",
+    "pen": "pen ink on the tile",
+    "dark": "fold, border or black on the tile",
+    "blur": "tile out of focus",
+    "unreadable": "tile cannot be decoded, or the slide has too many that cannot",
+    "edge": "cell reaches beyond the region",
+}
+
+
+def collect_manifest(*, summaries: list[str], shards: list[str], slides: str, manifest: str, exclusions: str) -> None:
+    """Join the slides' tile summaries with the sheet (patient, block) into ``manifest``, sorted by slide.
+
+    ``summaries`` and ``shards`` are one file per slide, in the same order. Two slides with the very same tiles are one
+    slide under two names (a copy, or one file with two UUIDs): the later is left out (code ``T-DUP``).
+    ``exclusions`` lists the slides left out, and per slide and reason how many grid cells hold no tile.
+
+    Raises:
+        InputError: where sheet and summaries are not of the same slides and patients, or not of one layout and version.
+    """
+    records = [read_json(path) for path in summaries]
+    frame = pd.DataFrame(
+        [record | {"shard": str(shard)} for record, shard in zip(records, shards, strict=True)],
+        columns=[*COLUMNS, "counts"],
+    ).drop(columns="block")
+    frame = frame.sort_values("slide", ignore_index=True)
+    frame = _join(frame, read_table(slides))
+    _check_one_layout(frame)
+    _check_shards(frame)
+    frame = _without_copies(frame)
+    write_table(frame[COLUMNS], manifest)
+    write_table(_exclusions(frame), exclusions)
+
+
+def _join(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the sheet's blocks; the sheet is right about who is a patient, so summaries must agree with it."""
+    missing = sorted(set(sheet["slide"]) ^ set(frame["slide"]))
+    if missing:
+        raise InputError(
+            f"Expected tile summaries of the {len(sheet)} slides of the sheet, found {len(frame)}; not in both: "
+            f"{', '.join(missing[:5])}. Run the workflow again."
+        )
+    sheet = sheet.set_index("slide")
+    patients = sheet["patient"].reindex(frame["slide"]).to_numpy()
+    for slide, stated, cut in zip(frame["slide"], patients, frame["patient"], strict=True):
+        if stated != cut:
+            raise InputError(
+                f"Expected slide {slide} to be of patient {stated} (sheet), found {cut} in its tile summary; "
+                "delete the slide's results and run the workflow again."
+            )
+    block = sheet["block"] if "block" in sheet else pd.Series("", index=sheet.index)
+    return frame.assign(block=block.reindex(frame["slide"]).to_numpy())
+
+
+def _check_one_layout(frame: pd.DataFrame) -> None:
+    for column in ("size", "mpp", "version"):
+        values = frame.groupby(column)["slide"].first()
+        if len(values) > 1:
+            found = ", ".join(f"{value} ({slide})" for value, slide in values.items())
+            raise InputError(f"Expected tiles of one {column}, found {found}; tile the slides again.")
+
+
+def _check_shards(frame: pd.DataFrame) -> None:
+    """A shard that is empty where tiles are due reads as a slide without tiles: no later step would notice."""
+    for shard, n_tiles in zip(frame["shard"], frame["n_tiles"], strict=True):
+        size = Path(shard).stat().st_size
+        if (size > 0) != (n_tiles > 0):
+            raise InputError(f"Expected {n_tiles} tiles in {shard}, found {size} bytes; tile the slide again.")
+
+
+def _without_copies(frame: pd.DataFrame) -> pd.DataFrame:
+    first: dict[str, str] = {}
+    for row in frame.index[frame["n_tiles"] > 0]:
+        slide, digest = frame.at[row, "slide"], frame.at[row, "sha256"]
+        if digest in first:
+            frame.loc[row, ["status", "code"]] = ["excluded", "T-DUP"]
+            frame.loc[row, "reason"] = f"{slide}: the same tiles as {first[digest]}, which is used"
+            frame.loc[row, "n_tiles"] = 0
+        first.setdefault(digest, slide)
+    return frame
+
+
+def _exclusions(frame: pd.DataFrame) -> pd.DataFrame:
+    out = frame[frame["status"] != "ok"]
+    rows = [("tiles", "slide", row.slide, row.code, row.reason, 1) for row in out.itertuples()]
+    for row in frame.itertuples():
+        rows += [
+            ("tiles", "tile", row.slide, reason, WHY[reason], row.counts[reason])
+            for reason in REASONS
+            if row.counts[reason]
+        ]
+    return pd.DataFrame(rows, columns=EXCLUSION_COLUMNS)

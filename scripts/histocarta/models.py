@@ -1,0 +1,172 @@
+"""Which networks a study can choose; how one is built, started from a seed, saved, and loaded without foreign code."""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from histocarta.errors import InputError, nearest
+from histocarta.files import replacing
+from histocarta.tasks import Task
+
+SCALE, POOL, HEAD = "scale", "pool", "score"  # layers found by name; the last two stay in float32 whatever the rest is
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")  # Keras' dtype policies; variables are float32 in all
+POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A row of ``NETWORKS``: from images in 0..1 (N x size x size x 3) to a map of features."""
+
+    features: Callable[[keras.KerasTensor], keras.KerasTensor]
+    smallest: int
+    source: str
+
+
+def _inception_v3(images: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.applications.InceptionV3(include_top=False, weights=None, input_tensor=images).output
+
+
+def _tiny(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Two convolutions with batch normalisation: for tests and trial runs of the workflow, not for science."""
+    for filters in (8, 16):
+        images = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(images)
+        images = keras.layers.BatchNormalization()(images)
+        images = keras.layers.ReLU()(images)
+    return images
+
+
+NETWORKS: dict[str, Network] = {
+    "inception-v3": Network(_inception_v3, 75, "Szegedy et al. 2016, as in keras.applications; Levy-Jurgenson 2020"),
+    "tiny": Network(_tiny, 8, "for tests"),
+}
+
+
+def build_model(
+    task: Task,
+    *,
+    network: str,
+    size: int,
+    pooling: str,
+    batch_norm_momentum: float,
+    precision: str = "float32",
+) -> keras.Model:
+    """A network for ``task``: uint8 tiles (N x size x size x 3) in, float32 scores (N x units) out.
+
+    Pixels are scaled to 0..1 inside the model, as Levy-Jurgenson 2020 does (no mean, no standard deviation), so that a
+    saved model can be given tiles as they are stored. The variables hold an arbitrary start: see :func:`initialise`.
+    """
+    if network not in NETWORKS:
+        raise InputError(
+            f"Expected model.network to be one of {', '.join(NETWORKS)}, found {network!r}{nearest(network, NETWORKS)}"
+        )
+    if size < NETWORKS[network].smallest:
+        raise InputError(
+            f"Expected model.size of at least {NETWORKS[network].smallest} px for {network}, found {size}; "
+            "raise model.size or the layout's size"
+        )
+    with _precision(precision):
+        images = keras.Input((size, size, 3), dtype="uint8", name="tile")
+        features = NETWORKS[network].features(keras.layers.Rescaling(1 / 255, name=SCALE)(images))
+        pooled = POOLINGS[pooling](name=POOL, dtype="float32")(features)
+        scores = keras.layers.Dense(task.units, activation=task.activation, name=HEAD, dtype="float32")(pooled)
+        model = keras.Model(images, scores, name=network.replace("-", "_"))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # Keras' default of .99 needs hundreds of steps before the averages used at inference follow the weights.
+            layer.momentum = batch_norm_momentum
+    return model
+
+
+def initialise(model: keras.Model, *, seed: int, weights: str | None = None) -> None:
+    """Set every variable to what its layer's own initialiser draws from ``seed``.
+
+    One compiled model serves all rounds in this way: its graph is traced once. ``weights``, a file of weights for the
+    layers before the pooling (such as those published for ImageNet), replaces the random start of those layers.
+    """
+    seeds = iter(np.random.SeedSequence(seed).generate_state(len(model.weights), np.uint32))
+    for layer in model.layers:
+        for variable in layer.weights:
+            initializer = getattr(layer, f"{variable.name}_initializer")
+            config, drawn = initializer.get_config(), int(next(seeds) >> 1)
+            config |= {"seed": drawn} if "seed" in config else {}
+            variable.assign(type(initializer).from_config(config)(variable.shape, variable.dtype))
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise InputError(f"Expected a file of weights as model.weights, found nothing at {weights}")
+        keras.Model(model.input, model.get_layer(POOL).input).load_weights(weights)
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Write the model as ``.keras`` (architecture as JSON, weights as HDF5, no code), without the optimizer."""
+    with replacing(path) as temporary:
+        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+
+
+def save_no_model(path: str | Path) -> None:
+    """An empty, valid ``.keras`` archive: the output of a round that could not be trained."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w"):
+        pass
+
+
+def holds_model(path: str | Path) -> bool:
+    """Whether ``path`` holds a model rather than the empty archive of an excluded round.
+
+    Raises InputError where it is neither: cut short, damaged or not an archive (Keras would only say "File not found").
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, FileNotFoundError) as error:
+        raise InputError(f"I-MODEL Expected a .keras model at {path}, found: {error}; train the round again") from error
+    if damaged or (names and "config.json" not in names):
+        raise InputError(f"I-MODEL Expected a whole .keras model at {path}, found it damaged; train the round again")
+    return bool(names)
+
+
+def load_model(path: str | Path, *, precision: str = "float32") -> keras.Model:
+    """Read a model in Keras' safe mode (no code of the file is run); ``precision`` is that of its arithmetic."""
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    return model if model.get_layer(SCALE).dtype_policy.name == precision else _recast(model, precision)
+
+
+def same_architecture(paths: list[str]) -> bool:
+    """Whether all the model files describe one and the same network, so that their weights can be exchanged."""
+    configs = []
+    for path in paths:
+        with zipfile.ZipFile(path) as archive:
+            configs.append(json.loads(archive.read("config.json")))
+    return all(config == configs[0] for config in configs)
+
+
+def _recast(model: keras.Model, precision: str) -> keras.Model:
+    """A copy of ``model`` that computes in ``precision`` up to the pooling; variables stay float32."""
+
+    def cast(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name not in (POOL, HEAD, model.layers[0].name):
+            config["dtype"] = precision
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=cast)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Layers made inside the block compute in ``name``; keras.applications takes no such argument."""
+    if name not in PRECISIONS:
+        raise InputError(f"Expected training.precision to be one of {', '.join(PRECISIONS)}, found {name!r}")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,160 @@
+"""How stored tiles become batches: which shards are read, in what order tiles come, how each is decoded and flipped."""
+
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from histocarta.errors import InputError
+
+CYCLE = 32  # shards read in turns: a batch of neighbouring tiles of one slide teaches little
+FLIPS = {"horizontal": 1, "vertical": 0}  # axis of the image that each reverses
+_FEATURES = {
+    name: tf.io.FixedLenFeature([], kind) for name, kind in (("image", tf.string), ("row", tf.int64), ("col", tf.int64))
+}
+_HEADER = struct.Struct("<Q")
+_FRAME = 16  # bytes of a record besides its data: length 8, two checksums of 4
+
+
+def select_slides(
+    manifest: pd.DataFrame, labels: pd.DataFrame, split: pd.DataFrame, *, part: str, column: str
+) -> pd.DataFrame:
+    """Slides of ``part`` that have tiles and a label: columns slide, shard, sha256, n_tiles, label; sorted by slide."""
+    chosen = split.loc[split["part"] == part, ["slide"]]
+    labelled = labels.loc[labels[column].notna(), ["slide", column]].rename(columns={column: "label"})
+    tiles = manifest[["slide", "shard", "sha256", "n_tiles"]].assign(n_tiles=manifest["n_tiles"].astype(int))
+    slides = chosen.merge(labelled, on="slide", validate="one_to_one").merge(tiles, on="slide", validate="one_to_one")
+    return slides[slides["n_tiles"] > 0].sort_values("slide", ignore_index=True)
+
+
+def check_shards(slides: pd.DataFrame) -> None:
+    """Raise InputError where a shard is missing or holds another number of records than the manifest says.
+
+    TensorFlow reads a file that was cut between two records as a shorter one, without an error.
+    """
+    for slide, shard, expected in zip(slides["slide"], slides["shard"], slides["n_tiles"], strict=True):
+        found = count_records(shard)
+        if found != expected:
+            raise InputError(
+                f"M-SHARD Expected {expected} records in {shard}, as the manifest says, found {found}; "
+                f"delete the file and tile slide {slide} again"
+            )
+
+
+def count_records(shard: str | Path) -> int:
+    """Number of records of a TFRecord file, by their lengths alone; -1 where it is missing or ends inside a record."""
+    if not Path(shard).is_file():
+        return -1
+    count, position, end = 0, 0, Path(shard).stat().st_size
+    descriptor = os.open(shard, os.O_RDONLY)
+    try:
+        while position < end:
+            header = os.pread(descriptor, _HEADER.size, position)
+            if len(header) < _HEADER.size:
+                return -1
+            position += _HEADER.unpack(header)[0] + _FRAME
+            count += 1
+    finally:
+        os.close(descriptor)
+    return count if position == end else -1
+
+
+def training_batches(
+    slides: pd.DataFrame,
+    *,
+    size: int,
+    batch: int,
+    seed: int,
+    first: int,
+    shuffle_buffer: int,
+    augment: Sequence[str],
+) -> tf.data.Dataset:
+    """Endless full batches (uint8 N x size x size x 3, float32 N x 1), from tile number ``first`` of the run on.
+
+    Every pass goes over all tiles once. The order of pass p depends on (seed, p) and the flips of tile number i on
+    (seed, i) alone, so that a resumed run sees exactly the tiles that the uninterrupted run would have seen. (The
+    released code gave both flips one seed: only identity and half turns ever occurred.)
+    """
+    n_tiles = int(slides["n_tiles"].sum())
+    shards, labels = slides["shard"].to_numpy(str), slides["label"].to_numpy(np.float32)
+
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        seeds = tf.cast(tf.random.experimental.stateless_fold_in([seed, 0], number), tf.int64)
+        order = tf.data.Dataset.from_tensor_slices((shards, labels))
+        order = order.shuffle(len(shards), seed=seeds[0], reshuffle_each_iteration=False)
+        records = order.interleave(
+            _labelled_records,
+            cycle_length=min(CYCLE, len(shards)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return records.shuffle(min(shuffle_buffer, n_tiles), seed=seeds[1], reshuffle_each_iteration=False)
+
+    def prepare(index: tf.Tensor, sample: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        record, label = sample
+        image = decode_tile(tf.io.parse_single_example(record, _FEATURES)["image"], size=size)
+        return flip_tile(image, seed=seed, index=index, augment=augment), tf.reshape(label, [1])
+
+    passes = tf.data.Dataset.counter(start=first // n_tiles).flat_map(one_pass)
+    numbered = passes.skip(first % n_tiles).enumerate(start=first)  # skipped before they are decoded
+    tiles = numbered.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return tiles.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def ordered_batches(
+    slides: pd.DataFrame, *, size: int, batch: int, strides: Sequence[int] | None = None
+) -> tf.data.Dataset:
+    """Every tile once, slide after slide: batches of (uint8 tiles, int64 (number of the slide, row, col)).
+
+    strides : per slide, take every so-manieth tile only (validation on a subset); the last batch may be smaller.
+    """
+    strides = np.ones(len(slides), np.int64) if strides is None else np.asarray(strides, np.int64)
+    table = tf.data.Dataset.from_tensor_slices((slides["shard"].to_numpy(str), np.arange(len(slides)), strides))
+
+    def records(shard: tf.Tensor, slide: tf.Tensor, stride: tf.Tensor) -> tf.data.Dataset:
+        chosen = tf.data.TFRecordDataset(shard).shard(stride, 0)
+        return tf.data.Dataset.zip((chosen, tf.data.Dataset.from_tensors(slide).repeat()))
+
+    def prepare(record: tf.Tensor, slide: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = tf.io.parse_single_example(record, _FEATURES)
+        return decode_tile(example["image"], size=size), tf.stack([slide, example["row"], example["col"]])
+
+    total = int(np.sum(-(-slides["n_tiles"].to_numpy() // strides)))
+    tiles = table.flat_map(records).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = tiles.batch(batch).apply(tf.data.experimental.assert_cardinality(-(-total // batch)))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def decode_tile(jpeg: tf.Tensor, *, size: int) -> tf.Tensor:
+    """A JPEG as uint8 size x size x 3; a tile of another size is resampled with an anti-aliasing filter."""
+    image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def resized() -> tf.Tensor:
+        scaled = tf.image.resize(image, [size, size], method="bilinear", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
+
+    fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], size))
+    return tf.ensure_shape(tf.cond(fits, lambda: image, resized), [size, size, 3])
+
+
+def flip_tile(image: tf.Tensor, *, seed: int, index: tf.Tensor, augment: Sequence[str]) -> tf.Tensor:
+    """``image`` flipped along each axis of ``augment`` with probability 1/2, independently, by (seed, index) alone."""
+    if not augment:
+        return image
+    draws = tf.random.stateless_uniform(
+        [len(augment)], tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
+    )
+    for number, name in enumerate(augment):
+        axis = FLIPS[name]
+        image = tf.cond(
+            draws[number] < 0.5, lambda image=image, axis=axis: tf.reverse(image, [axis]), lambda image=image: image
+        )
+    return image
+
+
+def _labelled_records(shard: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.Dataset.zip((tf.data.TFRecordDataset(shard), tf.data.Dataset.from_tensors(label).repeat()))

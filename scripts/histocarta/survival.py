@@ -1,0 +1,298 @@
+"""Which patients enter the survival analysis, and what is compared there: heterogeneity against bulk expression.
+
+Levy-Jurgenson 2020: patients of the test set and those out of distribution for every trait, one slide each (DX1), HTI
+> 0.5 against <= 0.5 or > 0.7 against <= 0.3; the baselines group the same patients by bulk expression at its median.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from statsmodels.stats.multitest import multipletests
+
+from histocarta.barcodes import survival_slide
+from histocarta.errors import InputError, nearest
+from histocarta.expression import find_trait
+from histocarta.files import read_table, write_json
+from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank, search_cut
+from histocarta.survival_groups import LevelTest, Split, bulk_splits, compare_levels, groupings, hti_split
+from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves
+from histocarta.versions import VERSION
+
+MONTHS = 12
+HTI_STEP = 0.1  # the continuous hazard ratio is per 0.1 of the index: no patient moves from 0 to 1
+NO_PATIENTS = "no patient has all that the analysis needs"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one rule of selection left over, and in words whom it left out."""
+
+    rule: str
+    slides: int
+    patients: int
+    left_out: str = ""
+
+
+def analyse_survival(
+    *,
+    heterogeneity: str,
+    clinical: str,
+    expression: str,
+    slides: str,
+    summary: str,
+    picture: str,
+    groups: str,
+    traits: list[str],
+    cuts: list[list[float]],
+    horizon_years: float | None = None,
+    covariates: Sequence[str] = (),
+    hti_zero: str = "kept",
+    cut_boundary: str = "inclusive",
+    min_group: int = MIN_GROUP,
+) -> None:
+    """Write the survival analysis of one set of traits: ``summary`` (JSON), ``picture`` (curves), ``groups`` (boxes).
+
+    ``heterogeneity``: hti.tsv; ``clinical``, ``expression``, ``slides``: the cohort's cleaned sheets; ``cuts``: pairs
+    (low, high) of HTI, stated beforehand, their p also adjusted by Holm; ``horizon_years``: later times are censored
+    there; ``covariates``: columns of the clinical sheet in the adjusted Cox models; ``min_group``: no p below it.
+    """
+    records = read_table(clinical)
+    frame, steps = select_patients(read_table(heterogeneity), read_table(slides), records, hti_zero=hti_zero)
+    frame = _to_horizon(frame, horizon_years)
+    beside = _covariates(records, frame, covariates, source=clinical)
+    above = above_median(expression, traits, frame)
+    splits = [hti_split(frame["hti"], low=low, high=high, boundary=cut_boundary) for low, high in cuts]
+    compared = _with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
+    pairs = [_baselines(frame, split, above, min_group=min_group) for split in splits]
+    by = groupings(above, _rows_of(records, frame), covariates=covariates)
+    levels = compare_levels(frame["hti"], by, min_group=min_group)
+    settings = {"hti_zero": hti_zero, "cut_boundary": cut_boundary, "covariates": list(covariates)}
+    report = {
+        "selection": [asdict(step) for step in steps],
+        "cuts": [cut | {"baselines": pair} for cut, pair in zip(compared, pairs, strict=True)],
+        "continuous": _continuous(frame, beside),
+        "cut_search": asdict(search_cut(frame["hti"], frame["time"], frame["event"], min_group=min_group)),
+        "levels": [asdict(level) for level in levels],
+    }
+    head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
+    write_json(head | settings | report, summary)
+    title = f"HTI of {' + '.join(traits)}"
+    rows = [
+        [_panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, [one["bulk"] for one in pair])]
+        for split, cut, pair in zip(splits, compared, pairs, strict=True)
+    ]
+    draw_curves(rows, picture)
+    draw_boxes([_boxes(frame["hti"], by[test.by], test) for test in levels], groups, what=title)
+
+
+def analyse_bulk_survival(
+    *,
+    clinical: str,
+    expression: str,
+    summary: str,
+    picture: str,
+    traits: list[str],
+    horizon_years: float | None = None,
+    covariates: Sequence[str] = (),
+    min_group: int = MIN_GROUP,
+) -> None:
+    """Write the bulk-expression baselines alone, on every patient with a survival time and an expression: no slides.
+
+    The arguments are those of :func:`analyse_survival`.
+    """
+    records = read_table(clinical)
+    frame = records[["patient", "time", "event"]].sort_values("patient", ignore_index=True)
+    frame = _to_horizon(frame.assign(slide=frame["patient"]), horizon_years)
+    beside = _covariates(records, frame, covariates, source=clinical)
+    splits = bulk_splits(above_median(expression, traits, frame))
+    compared = _with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
+    head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
+    write_json({**head, "covariates": list(covariates), "bulk": compared}, summary)
+    draw_curves([[_panel(frame, *pair) for pair in zip(splits, compared, strict=True)]], picture)
+
+
+def select_patients(
+    index: pd.DataFrame, sheet: pd.DataFrame, clinical: pd.DataFrame, *, hti_zero: str
+) -> tuple[pd.DataFrame, list[Step]]:
+    """One row per patient (patient, slide, hti, time, event), and what each rule left.
+
+    ``index``: hti.tsv as text; ``sheet``: sheets/slides.tsv; ``hti_zero``: ``dropped`` removes homogeneous slides, as
+    the released code does. Of a patient's slides the lowest DX number is taken, else the first by name.
+    """
+    if hti_zero not in ("kept", "dropped"):
+        raise InputError(f"Expected hti_zero kept or dropped, found {hti_zero!r}.")
+    rows = index.assign(hti=pd.to_numeric(index["hti"])).merge(sheet[["slide", "dx"]], on="slide", how="left")
+    steps = [_step("slides of the heterogeneity table", rows)]
+    why = rows.loc[rows["hti"].isna(), "reason"].value_counts()
+    rows = rows[rows["hti"].notna()]
+    steps.append(_step("an HTI is defined", rows, ", ".join(f"{why[code]} {code}" for code in sorted(why.index))))
+    unseen = (rows["part"] == "test") | (rows["ood"] != "")
+    left = f"{int((~unseen).sum())} slides that trained or validated at least one trait, or lack its value"
+    rows = rows[unseen]
+    steps.append(_step("test set, or out of distribution for every trait", rows, left))
+    if hti_zero == "dropped":
+        left = f"{int((rows['hti'] == 0).sum())} homogeneous slides (HTI 0), as in the released code"
+        rows = rows[rows["hti"] > 0]
+        steps.append(_step("HTI above 0", rows, left))
+    several = len(rows)
+    rows, without_first = _one_slide_each(rows)
+    left = f"{several - len(rows)} further slides"
+    left += f"; no DX1 slide with an HTI, lowest taken: {', '.join(without_first)}" if without_first else ""
+    steps.append(_step("one slide per patient: lowest DX number, else first by name", rows, left))
+    found = rows.merge(clinical[["patient", "time", "event"]], on="patient", how="inner")
+    missing = sorted(set(rows["patient"]) - set(found["patient"]))
+    left = f"{len(missing)} patients without survival data: {', '.join(missing)}" if missing else ""
+    steps.append(_step("survival is known", found, left))
+    columns = found[["patient", "slide", "hti", "time", "event"]].astype({"time": float, "event": bool})
+    return columns.sort_values("patient", ignore_index=True), steps
+
+
+def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> pd.DataFrame:
+    """Per row of ``frame`` and trait: 1.0 where the bulk value is above the median of all samples, 0.0 not, or NaN.
+
+    A sample is named after the slide where slides were measured one by one, else after the patient.
+    """
+    names = [name for name in pq.read_schema(expression).names if name != "sample"]
+    columns = [find_trait(trait, names=names, table=expression) for trait in traits]
+    values = pd.read_parquet(expression, columns=columns)
+    sample = frame["slide"].where(frame["slide"].isin(values.index), frame["patient"])
+    own = values.reindex(sample).set_axis(frame.index)
+    return (own > values.median()).astype(float).where(own.notna()).set_axis(list(traits), axis=1)
+
+
+def compare(frame: pd.DataFrame, split: Split, *, min_group: int, beside: pd.DataFrame | None = None) -> dict:
+    """Groups, log-rank test and Cox model of a split, as plain values; patients in neither group are left out.
+
+    ``frame``: time (months) and event per patient; ``beside``: covariates (numbers) of a second, adjusted Cox model.
+    """
+    record, time, event, high = _tested(frame, split, min_group=min_group)
+    term = pd.DataFrame({split.labels[1]: high.astype(float)}, index=high.index)
+    return record | _models(time, event, term, beside, too_small=record["logrank"]["reason"])
+
+
+def _tested(frame: pd.DataFrame, split: Split, *, min_group: int) -> tuple[dict, np.ndarray, np.ndarray, pd.Series]:
+    """Groups and log-rank test of a split; and time, event and group of the patients compared."""
+    inside = split.high.notna()
+    time, event = frame.loc[inside, "time"].to_numpy(float), frame.loc[inside, "event"].to_numpy(bool)
+    high = split.high[inside].astype(bool)
+    sides = [group(split.labels[side], time[high == side], event[high == side]) for side in (False, True)]
+    test = log_rank(time, event, high, labels=split.labels, min_group=min_group)
+    record = {"name": split.name, "groups": [asdict(one) for one in sides], "in_neither": int((~inside).sum())}
+    return record | {"logrank": asdict(test)}, time, event, high
+
+
+def _baselines(frame: pd.DataFrame, split: Split, above: pd.DataFrame, *, min_group: int) -> list[dict]:
+    """Each bulk split on the patients of an HTI split, beside that HTI split on the patients of the bulk split."""
+    pairs = []
+    for bulk in bulk_splits(above.where(split.high.notna())):
+        same = replace(split, high=split.high.where(bulk.high.notna()))
+        pairs.append(
+            {
+                "bulk": compare(frame, bulk, min_group=min_group),
+                "hti_same_patients": _tested(frame, same, min_group=min_group)[0],
+            }
+        )
+    return pairs
+
+
+def _models(
+    time: np.ndarray, event: np.ndarray, term: pd.DataFrame, beside: pd.DataFrame | None, *, too_small: str = ""
+) -> dict:
+    """Cox models of ``term`` alone and with the covariates; not fitted where the groups are too small for a p."""
+    tables = {"cox": term}
+    if beside is not None and beside.shape[1]:
+        tables["cox_adjusted"] = term.join(beside)
+    if too_small:
+        return {name: asdict(Cox(len(time), int(event.sum()), 0, reason=too_small)) for name in tables}
+    return {name: asdict(cox(time, event, table)) for name, table in tables.items()}
+
+
+def _continuous(frame: pd.DataFrame, beside: pd.DataFrame) -> dict:
+    """Hazard per 0.1 of HTI, which needs no cut; its concordance is that of the risk, whichever way it points."""
+    term = pd.DataFrame({f"HTI per {HTI_STEP}": frame["hti"] / HTI_STEP})
+    return _models(frame["time"].to_numpy(), frame["event"].to_numpy(bool), term, beside)
+
+
+def _with_holm(compared: list[dict]) -> list[dict]:
+    """Each comparison's log-rank p beside its p adjusted for the number of comparisons (Holm)."""
+    p = np.array([record["logrank"]["p"] for record in compared], dtype=float)
+    known = ~np.isnan(p)
+    if known.any():
+        p[known] = multipletests(p[known], method="holm")[1]
+    return [
+        record | {"logrank": {**record["logrank"], "p_holm": float(adjusted), "tests": int(known.sum())}}
+        for record, adjusted in zip(compared, p, strict=True)
+    ]
+
+
+def _one_slide_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The slide with a patient's lowest DX number, else the first by name; and the patients whose lowest is not 1."""
+    numbers = pd.to_numeric(rows["dx"].replace("", None))
+    lowest = {
+        patient: survival_slide(None if np.isnan(number) else int(number) for number in group)
+        for patient, group in numbers.groupby(rows["patient"])
+    }
+    wanted = rows["patient"].map(lowest).astype(float)
+    chosen = rows[(numbers == wanted) | wanted.isna()].sort_values("slide").drop_duplicates("patient")
+    return chosen, sorted(patient for patient, number in lowest.items() if number not in (None, 1))
+
+
+def _step(rule: str, rows: pd.DataFrame, left_out: str = "") -> Step:
+    return Step(rule, len(rows), rows["patient"].nunique(), left_out)
+
+
+def _to_horizon(frame: pd.DataFrame, horizon_years: float | None) -> pd.DataFrame:
+    horizon = None if horizon_years is None else horizon_years * MONTHS
+    time, event = censored_at(frame["time"].to_numpy(float), frame["event"].to_numpy(bool), horizon)
+    return frame.assign(time=time, event=event)
+
+
+def _rows_of(records: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Covariates of the clinical sheet, one row per row of ``frame``."""
+    known = records.set_index("patient").drop(columns=["time", "event"])
+    return known.reindex(frame["patient"]).set_axis(frame.index)
+
+
+def _covariates(records: pd.DataFrame, frame: pd.DataFrame, names: Sequence[str], *, source: str) -> pd.DataFrame:
+    known = _rows_of(records, frame)
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"Expected covariate {name!r} among the columns of {source} ({', '.join(known)}), found none of that "
+                f"name{nearest(name, known)}; correct survival.covariates in the config."
+            )
+    return design(known[list(names)])
+
+
+def _head(frame: pd.DataFrame, **settings: object) -> dict:
+    """Status, settings and size of an analysis."""
+    reason = "" if len(frame) else NO_PATIENTS
+    sizes = {"patients": len(frame), "events": int(frame["event"].sum())}
+    return {
+        "status": "excluded" if reason else "ok",
+        "reason": reason,
+        "version": VERSION["survival"],
+        **settings,
+        **sizes,
+    }
+
+
+def _panel(frame: pd.DataFrame, split: Split, compared: dict, *, title: str = "") -> Panel:
+    """What the picture shows of one comparison."""
+    groups = []
+    for label, side in zip(split.labels, (0.0, 1.0), strict=True):
+        patients = frame[split.high == side]
+        groups.append((label, patients["time"], patients["event"]))
+    return Panel(title or f"bulk expression of {split.name}", groups, compared["logrank"], compared["cox"])
+
+
+def _bulk_panels(frame: pd.DataFrame, split: Split, above: pd.DataFrame, compared: list[dict]) -> list[Panel]:
+    bulk = bulk_splits(above.where(split.high.notna()))
+    return [_panel(frame, one, result) for one, result in zip(bulk, compared, strict=True)]
+
+
+def _boxes(index: pd.Series, levels: pd.Series, test: LevelTest) -> Boxes:
+    return Boxes(test.by, [(level.label, index[levels == level.label]) for level in test.levels], test)

@@ -1,0 +1,265 @@
+"""Which squares of a slide become tiles: the grid, and the tests that a tile must pass, in their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pandas as pd
+import simplejpeg
+
+from histocarta.files import read_json, sha256, write_json, write_table
+from histocarta.glass import GlassFinder
+from histocarta.progress import progress
+from histocarta.quality import dark_share, draw_quality_picture, pen_share, sharpness
+from histocarta.reader import SlideReader, UnreadableRegion, open_reader, window_width
+from histocarta.stain import normaliser
+from histocarta.tilestore import write_shard
+from histocarta.tissue import background_share, enough_tissue
+from histocarta.versions import VERSION
+
+REASONS = ("background", "pen", "dark", "blur", "unreadable", "edge")
+MAX_UNREADABLE = 0.01  # share of the tiles that were read; a slide with more is left out (code S-TILES)
+MUCH_PEN = 0.2  # share of the tiles with tissue lost to pen above which the slide is flagged
+SITE_TYPES = {
+    "row": "int32",
+    "col": "int32",
+    "x": "int64",
+    "y": "int64",
+    "width_px": "int32",
+    "x_um": "float64",
+    "y_um": "float64",
+    "tissue": "float32",
+    "sharpness": "float32",
+    "pen": "float32",
+    "dark": "float32",
+    "kept": "bool",
+    "reason": "object",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a tile must be to be kept; None switches a test off."""
+
+    background: str
+    min_tissue: float
+    min_sharpness: float | None
+    max_pen: float | None
+    max_dark: float | None
+
+    def judge(self, rgb: np.ndarray) -> dict:
+        """tissue, pen, dark, sharpness and reason ("" = kept) of a tile, uint8 H×W×3.
+
+        Background comes first, as most cells are glass, and ends it; the others say why what is left is unfit.
+        """
+        background = background_share(rgb, preset=self.background)
+        found = {"tissue": 1.0 - background, "reason": ""}
+        if not enough_tissue(background, preset=self.background, min_tissue=self.min_tissue):
+            return found | {"reason": "background"}
+        found["pen"], found["dark"], found["sharpness"] = pen_share(rgb), dark_share(rgb), sharpness(rgb)
+        if self.max_pen is not None and found["pen"] > self.max_pen:
+            return found | {"reason": "pen"}
+        if self.max_dark is not None and found["dark"] > self.max_dark:
+            return found | {"reason": "dark"}
+        if self.min_sharpness is not None and found["sharpness"] < self.min_sharpness:
+            return found | {"reason": "blur"}
+        return found
+
+
+def lay_grid(*, x: int, y: int, width: int, height: int, mpp: float, width_px: int) -> pd.DataFrame:
+    """All cells of the non-overlapping grid that starts at a region's corner ``(x, y)``, row by row.
+
+    ``x``, ``y``, ``width``, ``height`` and ``width_px``, the side of a cell, are level-0 px, ``mpp`` um per level-0 px.
+    Cells that reach beyond the region have reason ``edge``; nothing is kept yet. The columns are those of SITE_TYPES.
+    """
+    rows, cols = math.ceil(height / width_px), math.ceil(width / width_px)
+    row, col = (axis.ravel() for axis in np.mgrid[:rows, :cols])
+    left, top = col * width_px, row * width_px
+    edge = (left + width_px > width) | (top + width_px > height)
+    sites = pd.DataFrame({"row": row, "col": col, "x": x + left, "y": y + top, "width_px": width_px})
+    sites["x_um"], sites["y_um"] = sites["x"] * mpp, sites["y"] * mpp
+    sites[["tissue", "sharpness", "pen", "dark"]] = np.nan
+    sites["kept"], sites["reason"] = False, np.where(edge, "edge", "")
+    return sites[list(SITE_TYPES)].astype(SITE_TYPES)
+
+
+def tile_slide(
+    *,
+    survey: str,
+    tissue: str,
+    thumbnail: str,
+    stain: str | None = None,
+    sites: str,
+    shard: str,
+    summary: str,
+    picture: str,
+    size: int,
+    mpp: float,
+    background: str,
+    min_tissue: float,
+    min_sharpness: float | None,
+    max_pen: float | None,
+    max_dark: float | None,
+    quality: int,
+    decode: str,
+    method: str = "none",
+    max_unreadable: float = MAX_UNREADABLE,
+    version: int = VERSION["tile"],
+) -> None:
+    """Cut one surveyed slide into tiles of ``size`` px at ``mpp`` um/px.
+
+    Writes ``sites`` (every grid cell, what was measured, why it was dropped), ``shard`` (the kept tiles as JPEG of
+    ``quality``, 4:4:4), ``summary`` (JSON) and ``picture`` (PNG). A slide without a usable tile gets an empty, valid
+    shard and status ``excluded``: its survey's code, ``T-EMPTY`` (no tile passes), or ``S-TILES`` (more than
+    ``max_unreadable`` of its whole cells cannot be decoded). ``stain`` is the slide's stain record, used where
+    ``method`` is not ``none``.
+    """
+    cv2.setNumThreads(1)  # a job has one core, and the same sums in the same order whatever the machine
+    record = read_json(survey)
+    rules = Rules(background, min_tissue, min_sharpness, max_pen, max_dark)
+    colours = None if method == "none" else _stain_record(stain, method=method)
+    unreadable: list[str] = []
+    if record["status"] == "ok":
+        mask = _read_image(tissue, cv2.IMREAD_GRAYSCALE) > 0
+        found = lay_grid(
+            x=record["x"],
+            y=record["y"],
+            width=record["region_width"],
+            height=record["region_height"],
+            mpp=record["mpp"],
+            width_px=window_width(size=size, mpp=mpp, slide_mpp=record["mpp"]),
+        )
+        cut = Cutter(record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
+        n_tiles = write_shard(shard, cut.tiles(found, unreadable))
+        verdict = _verdict(found, slide=record["slide"], max_unreadable=max_unreadable)
+        if verdict["code"] == "S-TILES":
+            n_tiles = write_shard(shard, [])
+            found.loc[found["kept"], "reason"] = "unreadable"  # the slide is: none of its tiles is used
+            found["kept"] = False
+    else:
+        found = lay_grid(x=0, y=0, width=0, height=0, mpp=1.0, width_px=1)
+        n_tiles = write_shard(shard, [])
+        verdict = {key: record[key] for key in ("status", "code", "reason")}
+    write_table(found, sites)
+    _draw(found, record, thumbnail=thumbnail, picture=picture)
+    counts = {reason: int((found["reason"] == reason).sum()) for reason in REASONS}
+    facts = {"size": size, "mpp": mpp, "stain": method, "decode": decode, "version": version}
+    facts |= {"n_cells": len(found), "n_tiles": n_tiles, "counts": counts, "sha256": sha256(shard)}
+    facts |= {"slide": record["slide"], "patient": record["patient"]}
+    facts |= {
+        "stain_status": colours["status"] if colours else "",
+        "stain_reason": colours["reason"] if colours else "",
+    }
+    write_json(facts | verdict | {"unreadable": unreadable, "warnings": _warnings(counts, n_tiles)}, summary)
+
+
+class Cutter:
+    """One pass over the cells of a slide."""
+
+    def __init__(
+        self,
+        record: dict,
+        mask: np.ndarray,
+        *,
+        rules: Rules,
+        size: int,
+        quality: int,
+        decode: str,
+        stain: dict | None,
+    ) -> None:
+        self._record, self._mask, self._rules = record, mask, rules
+        self._size, self._quality, self._decode = size, quality, decode
+        self._normalise = None if stain is None else normaliser(stain)
+
+    def tiles(self, sites: pd.DataFrame, unreadable: list[str]) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the kept tiles as (row, col, JPEG); at the end ``sites`` holds what was measured in every cell."""
+        columns = {name: sites[name].to_numpy().copy() for name in sites}
+        with open_reader(self._record["file"], decode=self._decode) as reader:
+            glass = self._glass(reader, width_px=int(columns["width_px"][0]))
+            cells = np.flatnonzero(columns["reason"] == "").tolist()
+            for cell in progress(cells, total=len(cells), what=f"tiles of {self._record['slide']}"):
+                x, y, width_px = (int(columns[name][cell]) for name in ("x", "y", "width_px"))
+                background = glass.background(x, y)
+                if background is not None:
+                    columns["tissue"][cell], columns["reason"][cell] = 1.0 - background, "background"
+                    continue
+                try:
+                    rgb = reader.read(x, y, width_px, self._size)
+                except UnreadableRegion as error:
+                    unreadable.append(str(error))
+                    columns["reason"][cell] = "unreadable"
+                    continue
+                judged = self._rules.judge(rgb)
+                for name, value in judged.items():
+                    columns[name][cell] = value
+                columns["kept"][cell] = judged["reason"] == ""
+                if columns["kept"][cell]:
+                    rgb = rgb if self._normalise is None else self._normalise(rgb)
+                    jpeg = simplejpeg.encode_jpeg(
+                        np.ascontiguousarray(rgb), quality=self._quality, colorsubsampling="444"
+                    )
+                    yield int(columns["row"][cell]), int(columns["col"][cell]), jpeg
+        for name, values in columns.items():
+            sites[name] = values
+
+    def _glass(self, reader: SlideReader, *, width_px: int) -> GlassFinder:
+        return GlassFinder(
+            reader,
+            mask=self._mask,
+            origin=(self._record["x"], self._record["y"]),
+            downsample=self._record["thumbnail_downsample"],
+            width_px=width_px,
+            size=self._size,
+            preset=self._rules.background,
+            min_tissue=self._rules.min_tissue,
+        )
+
+
+def _verdict(sites: pd.DataFrame, *, slide: str, max_unreadable: float) -> dict:
+    """status, code and reason of a slide whose cells have been judged."""
+    counts = sites["reason"].value_counts().to_dict()
+    bad, cells = counts.get("unreadable", 0), int((sites["reason"] != "edge").sum())
+    if bad > max_unreadable * cells:
+        return {"status": "excluded", "code": "S-TILES", "reason": f"{slide}: {bad} of {cells} tiles unreadable"}
+    if not sites["kept"].any():
+        why = ", ".join(f"{counts[reason]} {reason}" for reason in REASONS if reason in counts)
+        return {"status": "excluded", "code": "T-EMPTY", "reason": f"{slide}: 0 tiles kept of {len(sites)} ({why})"}
+    return {"status": "ok", "code": "", "reason": ""}
+
+
+def _warnings(counts: dict[str, int], n_tiles: int) -> list[str]:
+    tissue = n_tiles + sum(counts[reason] for reason in ("pen", "dark", "blur"))
+    if counts["pen"] > MUCH_PEN * tissue:
+        return [f"pen on {counts['pen']} of {tissue} tiles with tissue"]
+    return []
+
+
+def _stain_record(stain: str | None, *, method: str) -> dict:
+    if not stain:
+        raise ValueError(f"Expected a stain record for the method {method}, found none.")
+    record = read_json(stain)
+    if record["method"] != method:
+        raise ValueError(f"Expected a stain record of the method {method}, found {record['method']} in {stain}.")
+    return record
+
+
+def _read_image(path: str, flags: int) -> np.ndarray:
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise OSError(f"Expected a PNG at {path}, found none that can be read.")
+    return image
+
+
+def _draw(sites: pd.DataFrame, record: dict, *, thumbnail: str, picture: str) -> None:
+    excluded = record["status"] != "ok"
+    draw_quality_picture(
+        thumbnail=cv2.cvtColor(_read_image(thumbnail, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),
+        sites=sites,
+        downsample=1.0 if excluded else record["thumbnail_downsample"],
+        origin=(0, 0) if excluded else (record["x"], record["y"]),
+        path=picture,
+    )

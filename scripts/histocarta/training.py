@@ -1,0 +1,283 @@
+"""How a trait's rounds are trained in one process: what each learns from, one network for all, and what is written."""
+
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from histocarta import models as networks
+from histocarta import pipeline
+from histocarta.errors import InputError
+from histocarta.files import read_json, read_table, replacing, sha256, write_json
+from histocarta.resume import Store, TrainingState, only_writer
+from histocarta.tasks import Task, task_named
+from histocarta.validation import HISTORY, Settings, Validation
+from histocarta.versions import VERSION, software
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round learns from (tables of ``pipeline.select_slides``), or why it cannot (code and reason)."""
+
+    number: int
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    start_seed: int  # of the weights
+    tile_seed: int  # of the tiles' order and flips
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The compiled network that all rounds share (its graph is traced once), and how its optimizer starts."""
+
+    model: keras.Model
+    optimizer_start: list[float]
+
+
+def train_rounds(
+    *,
+    manifest: str,
+    labels: str,
+    summary: str,
+    splits: list[str],
+    audit: str,
+    models: list[str],
+    sidecars: list[str],
+    histories: list[str],
+    state_dir: str,
+    rounds: list[int],
+    task: str,
+    seed: int,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    checkpoint_metric: str,
+    pooling: str,
+    threshold: float,
+) -> None:
+    """Train one network per round of a trait; write model, sidecar and history of each, and a TensorBoard log beside.
+
+    manifest, labels, summary, audit : cohort manifest, the trait's labels.parquet and labels.json, its leak audit.
+    splits, models, sidecars, histories : one path per round of ``rounds``, in that order.
+    state_dir : where checkpoints lie until all these rounds are done; a killed job goes on from there.
+    model, training : the task's settings of those names; ``pooling`` stands in where ``model`` names none.
+    checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep.
+    threshold : a tile is positive where its score is above it.
+
+    A trait or round that cannot be trained (excluded labels, one class, no validation slide, loss not a number) gets an
+    empty model and a sidecar with the status "excluded", a code and the reason. Raises InputError for faulty shards.
+    """
+    model = model | {"pooling": model["pooling"] or pooling}
+    settings = Settings(task_named(task), model, training, checkpoint_metric, threshold)
+    facts = read_json(summary)
+    common = {
+        "task": task, "trait": facts["trait"], "seed": seed, "model": model, "training": training,
+        "checkpoint_metric": checkpoint_metric, "threshold": threshold, "manifest_sha256": sha256(manifest),
+        "audit": read_json(audit), "version": VERSION["train"], "software": software(),
+    }  # fmt: skip
+    tables = read_table(manifest), read_table(labels)
+    plans = [
+        plan_round(*tables, read_table(split), number=int(number), facts=facts, seed=seed, task=settings.task)
+        for number, split in zip(rounds, splits, strict=True)
+    ]
+    learner = None if all(plan.code for plan in plans) else make_learner(settings)
+    for plan, path, sidecar, history in zip(plans, models, sidecars, histories, strict=True):
+        state = TrainingState(ended=plan.reason, code=plan.code, reason=plan.reason)
+        if not plan.code:
+            what = f"{facts['trait']} round {plan.number}"
+            board = Path(history).parent / "tensorboard"
+            state = train_round(learner, plan, settings=settings, seed=seed, folder=state_dir, board=board, what=what)
+        _write_round(learner, state, path=path, history=history)
+        write_json(common | describe(plan, state), sidecar)
+    for plan in plans:
+        shutil.rmtree(Path(state_dir) / f"round-{plan.number}", ignore_errors=True)
+
+
+def plan_round(
+    manifest: pd.DataFrame,
+    labels: pd.DataFrame,
+    split: pd.DataFrame,
+    *,
+    number: int,
+    facts: dict[str, Any],
+    seed: int,
+    task: Task,
+) -> Round:
+    """Which slides a round trains and validates on: those with tiles and a label of the trait.
+
+    facts : labels.json of the trait (trait, status, code, reason). Raises InputError for the split of another round.
+    """
+    found = sorted(set(split["round"].astype(int)))
+    if found != [number]:
+        raise InputError(
+            f"Expected the split of round {number}, found that of {found}; give splits in the rounds' order"
+        )
+    parts = [
+        pipeline.select_slides(manifest, labels, split, part=part, column=task.label)
+        for part in ("train", "validation")
+    ]
+    code, reason = _why_not(*parts, task) if facts["status"] == "ok" else (facts["code"], facts["reason"])
+    sequence = np.random.SeedSequence([seed, number, zlib.crc32(facts["trait"].encode())])
+    start, tiles = (int(word) >> 1 for word in sequence.generate_state(2, np.uint32))  # TensorFlow wants them signed
+    return Round(number, *parts, start, tiles, code, reason)
+
+
+def make_learner(settings: Settings) -> Learner:
+    """Build and compile the network on the devices that ``training.gpus`` asks for."""
+    training = settings.training
+    strategy = choose_devices(training["gpus"])
+    if not training["xla"]:  # the two exclude each other
+        tf.config.experimental.enable_op_determinism()
+    build = {key: value for key, value in settings.model.items() if key != "weights"}
+    with strategy.scope():
+        model = networks.build_model(settings.task, precision=training["precision"], **build)
+        optimizer = keras.optimizers.Adam(training["learning_rate"])
+        model.compile(optimizer=optimizer, loss=settings.task.loss, jit_compile=training["xla"])
+        model.optimizer.build(model.trainable_variables)
+    # Only scalars (step, learning rate, loss scale) start at something else than zero.
+    start = [float(v) if len(v.shape) == 0 else 0.0 for v in model.optimizer.variables]
+    return Learner(model, start)
+
+
+def train_round(
+    learner: Learner, plan: Round, *, settings: Settings, seed: int, folder: str, board: Path, what: str
+) -> TrainingState:
+    """Train the network for one round, or go on where a killed job left it; it ends up with the best weights.
+
+    folder : the job's state folder. board : folder of the TensorBoard log. what : the round's name in the log.
+    """
+    pipeline.check_shards(pd.concat([plan.train, plan.validation]))
+    model = learner.model
+    place = Path(folder) / f"round-{plan.number}"
+    with only_writer(place):
+        store = Store(place, settings=_fingerprint(plan, settings, seed))
+        state = store.load(model)
+        if state is None:
+            networks.initialise(model, seed=plan.start_seed, weights=settings.model["weights"])
+            for variable, value in zip(model.optimizer.variables, learner.optimizer_start, strict=True):
+                variable.assign(keras.ops.full(variable.shape, value, variable.dtype))
+            state = TrainingState()
+            shutil.rmtree(board, ignore_errors=True)
+        if not state.ended:
+            _fit(model, plan, settings=settings, state=state, store=store, board=board, what=what)
+        if not state.code:
+            store.load_best(model, state.kept)
+    return state
+
+
+def _fit(
+    model: keras.Model, plan: Round, *, settings: Settings, state: TrainingState, store: Store, board: Path, what: str
+) -> None:
+    """Keras' own loop from validation ``state.validations`` on; one of its epochs is the way to the next validation."""
+    training = settings.training
+    n_tiles = int(plan.train["n_tiles"].sum())
+    steps = settings.steps(n_tiles)
+    tiles = pipeline.training_batches(
+        plan.train,
+        size=settings.model["size"],
+        batch=training["batch"],
+        seed=plan.tile_seed,
+        first=state.validations * steps * training["batch"],
+        shuffle_buffer=training["shuffle_buffer"],
+        augment=training["augment"],
+    )
+    validation = Validation(
+        plan.validation,
+        settings=settings,
+        state=state,
+        store=store,
+        steps=steps,
+        n_train=n_tiles,
+        board=board,
+        what=what,
+    )
+    model.fit(
+        tiles,
+        steps_per_epoch=steps,
+        initial_epoch=state.validations,
+        epochs=training["max_validations"],
+        callbacks=[validation],
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def describe(plan: Round, state: TrainingState) -> dict[str, Any]:
+    """What the sidecar says of one round: slides, tiles, how it ended, the validation figures of the kept weights."""
+    parts = {
+        name: {
+            "slides": len(slides),
+            "tiles": int(slides["n_tiles"].sum()),
+            "high": int((slides["label"] == 1).sum()),
+            "low": int((slides["label"] == 0).sum()),
+        }
+        for name, slides in (("train", plan.train), ("validation", plan.validation))
+    }
+    return {
+        "round": plan.number, "status": "excluded" if state.code else "ok", "code": state.code, "reason": state.reason,
+        "ended": state.ended, "validations": state.validations, "validation": state.best, "parts": parts,
+    }  # fmt: skip
+
+
+def choose_devices(gpus: int) -> tf.distribute.Strategy:
+    """No GPU (0), the one that is there or the CPU (1), or that many in step (more).
+
+    Raises InputError where there are fewer than asked for, or where a scheduler gave one that TensorFlow cannot see
+    (its libraries are missing: TensorFlow would train on the CPU without a word).
+    """
+    if gpus == 0:
+        tf.config.set_visible_devices([], "GPU")
+    found = tf.config.list_logical_devices("GPU")
+    given = os.environ.get("SLURM_JOB_GPUS", "")
+    if gpus and given and not found:
+        raise InputError(
+            f"M-NOGPU Expected GPU {given}, given by SLURM, found none in TensorFlow; install its CUDA libraries"
+        )
+    if gpus <= 1:
+        return tf.distribute.get_strategy()
+    found = found or tf.config.list_logical_devices("CPU")
+    if len(found) < gpus:
+        raise InputError(
+            f"M-NOGPU Expected {gpus} GPUs (training.gpus), found {len(found)} device(s); set a lower number"
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in found[:gpus]])
+
+
+def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple[str, str]:
+    """Code and reason of a round that cannot be trained; two empty strings for one that can."""
+    if train.empty or validation.empty:
+        part = "training" if train.empty else "validation"
+        return "M-EMPTY", f"no {part} slide has tiles and a label"
+    if task.classes and train["label"].nunique() < 2:
+        return "M-ONE-CLASS", f"all {len(train)} training slides are of one class"
+    return "", ""
+
+
+def _fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
+    """All that decides the weights: a checkpoint made with anything else is not gone on from."""
+    columns = ["slide", "sha256", "n_tiles", "label"]
+    return {
+        "task": settings.task.name, "round": plan.number, "seed": [seed, plan.start_seed, plan.tile_seed],
+        "model": settings.model, "training": settings.training, "metric": settings.metric,
+        "threshold": settings.threshold, "train": plan.train[columns].to_numpy().tolist(),
+        "validation": plan.validation[columns].to_numpy().tolist(), "version": VERSION["train"],
+        "software": {name: software()[name] for name in ("tensorflow", "keras")},
+    }  # fmt: skip
+
+
+def _write_round(learner: Learner | None, state: TrainingState, *, path: str, history: str) -> None:
+    if state.code:
+        networks.save_no_model(path)
+    else:
+        networks.save_model(learner.model, path)
+    with replacing(history) as temporary:
+        rows = pd.DataFrame(state.history, columns=list(HISTORY))
+        rows.to_csv(temporary, index=False, lineterminator="\n")

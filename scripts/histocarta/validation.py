@@ -1,0 +1,165 @@
+"""What a look at the validation slides decides: the weights to keep, the next learning rate, whether to go on."""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from histocarta import pipeline
+from histocarta.evaluation import auc
+from histocarta.progress import progress
+from histocarta.resume import Patience, Store, TrainingState
+from histocarta.tasks import Task
+
+HISTORY = ("step", "epoch", "loss", "validation_loss", "validation_tile_auc", "validation_slide_auc", "learning_rate")
+METRICS = {"slide_auc": "validation_slide_auc", "tile_auc": "validation_tile_auc"}
+# Defaults of Keras' ReduceLROnPlateau; Levy-Jurgenson's code sets its patience only, as it does for EarlyStopping.
+PLATEAU_FACTOR, PLATEAU_LEAST = 0.1, 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A task with the ``model`` and ``training`` keys of a study, and how the best weights are chosen."""
+
+    task: Task
+    model: dict[str, Any]
+    training: dict[str, Any]
+    metric: str
+    threshold: float
+
+    def steps(self, n_tiles: int) -> int:
+        """Training steps from one validation to the next; never 0, which the released code gets from small data."""
+        per_epoch = self.training["batch"] * self.training["validations_per_epoch"]
+        return max(self.training["min_steps"], n_tiles // per_epoch, 1)
+
+
+class Validation(keras.callbacks.Callback):
+    """Ends each of Keras' epochs with a validation and all that follows from it, the checkpoint last.
+
+    slides : validation slides (``pipeline.select_slides``). steps : per validation. n_train : training tiles.
+    ``state`` is brought up to date in place and is written by ``store`` after every validation.
+    """
+
+    def __init__(
+        self,
+        slides: pd.DataFrame,
+        *,
+        settings: Settings,
+        state: TrainingState,
+        store: Store,
+        steps: int,
+        n_train: int,
+        board: Path,
+        what: str,
+    ) -> None:
+        super().__init__()
+        self.settings, self.state, self.store, self.steps, self.n_train = settings, state, store, steps, n_train
+        self.what = what
+        strides = validation_strides(slides["n_tiles"].to_numpy(), settings.training["max_validation_tiles"])
+        batch = settings.training["batch"]
+        tiles = pipeline.ordered_batches(slides, size=settings.model["size"], batch=batch, strides=strides)
+        self.tiles = tiles.map(lambda tile, _: tile)
+        self.slide_labels = slides["label"].to_numpy(np.float32)
+        self.counts = -(-slides["n_tiles"].to_numpy() // strides)
+        self.slide_of = np.repeat(np.arange(len(slides)), self.counts)
+        most = (settings.training["max_validations"] - state.validations) * steps
+        self.ticks: Iterator[int] = progress(range(most), total=most, what=f"{what}, steps (may stop early)")
+        self.board = tf.summary.create_file_writer(str(board))
+        if settings.task.classes and len(np.unique(self.slide_labels)) < 2:
+            self._say("validation slides are of one class; the validation loss alone chooses the weights")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keras' hook: one more step is done."""
+        next(self.ticks, None)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keras' hook: ``steps`` steps are done; ``logs`` holds their mean loss."""
+        loss, state = float(logs["loss"]), self.state
+        scores = self.model.predict(self.tiles, verbose=0)[:, 0] if math.isfinite(loss) else np.array([math.nan])
+        if not np.isfinite(scores).all():
+            what = (
+                f"the loss became {loss}"
+                if not math.isfinite(loss)
+                else "scores of the validation tiles are not numbers"
+            )
+            self._end(
+                "not a number",
+                code="M-NAN",
+                reason=f"{what} in steps {epoch * self.steps + 1}-{(epoch + 1) * self.steps}",
+            )
+        else:
+            step = (epoch + 1) * self.steps
+            row = {"step": step, "epoch": step * self.settings.training["batch"] / self.n_train, "loss": loss}
+            row |= self.measure(scores) | {"learning_rate": float(f"{float(self.model.optimizer.learning_rate):.7g}")}
+            state.history.append(row)
+            better = is_better(row, state.best, metric=METRICS[self.settings.metric])
+            if better:
+                state.best, state.kept = row, self.store.save_best(self.model, validation=state.validations)
+            self._report(row, better=better)
+            self._be_patient(row)
+        self.store.save(state, self.model)
+
+    def measure(self, scores: np.ndarray) -> dict[str, float]:
+        """Loss and AUCs of the validation tiles' ``scores``; a slide scores its share of tiles above the threshold."""
+        labels = self.slide_labels[self.slide_of]
+        losses = keras.losses.get(self.settings.task.loss)(labels[:, None], scores[:, None])
+        share = np.bincount(self.slide_of, weights=scores > self.settings.threshold) / self.counts
+        return {
+            "validation_loss": float(np.mean(keras.ops.convert_to_numpy(losses), dtype=np.float64)),
+            "validation_tile_auc": auc(labels, scores).auc,
+            "validation_slide_auc": auc(self.slide_labels, share).auc,
+        }
+
+    def _be_patient(self, row: dict[str, float]) -> None:
+        state, training = self.state, self.settings.training
+        state.plateau = state.plateau.after(row["validation_loss"], least=PLATEAU_LEAST)
+        state.stop = state.stop.after(row["validation_loss"])
+        if state.plateau.wait >= training["plateau"]:
+            self.model.optimizer.learning_rate = row["learning_rate"] * PLATEAU_FACTOR
+            state.plateau = Patience(state.plateau.best, 0)
+        if state.stop.wait >= training["stop"]:
+            self._end(f"the validation loss did not fall in {training['stop']} validations")
+        elif state.validations >= training["max_validations"]:
+            self._end(f"max_validations ({training['max_validations']}) reached")
+
+    def _end(self, why: str, *, code: str = "", reason: str = "") -> None:
+        self.state.ended, self.state.code, self.state.reason = why, code, reason
+        self.model.stop_training = True
+        self._say(f"{f'{code} {reason}; the round is excluded' if code else f'ended: {why}'}")
+
+    def _report(self, row: dict[str, float], *, better: bool) -> None:
+        with self.board.as_default(step=row["step"]):
+            for name in HISTORY[2:]:
+                tf.summary.scalar(name, row[name])
+        self.board.flush()
+        figures = ", ".join(f"{name.replace('_', ' ')} {row[name]:.4g}" for name in HISTORY[1:])
+        self._say(f"step {row['step']}: {figures}{', best so far' if better else ''}")
+
+    def _say(self, line: str) -> None:
+        print(f"{self.what}, {line}", file=sys.stderr, flush=True)
+
+
+def is_better(row: dict[str, float], best: dict[str, float] | None, *, metric: str) -> bool:
+    """Whether the weights of ``row`` are kept instead of those of ``best``: by ``metric``, ties by the validation loss.
+
+    Ties are common, for few validation slides give few different AUCs. Where the metric is not a number (one class
+    among the validation slides) the validation loss alone decides.
+    """
+    if best is None:
+        return True
+    if math.isnan(row[metric]) or row[metric] == best[metric]:
+        return row["validation_loss"] < best["validation_loss"]
+    return row[metric] > best[metric]
+
+
+def validation_strides(n_tiles: np.ndarray, most: int | None) -> np.ndarray:
+    """Per slide, one tile in how many is validated on, so that the slides share about ``most`` tiles evenly."""
+    quota = n_tiles.max() if most is None else max(1, most // len(n_tiles))
+    return -(-n_tiles // quota)

@@ -1,0 +1,39 @@
+"""Which results are still current: a number per costly stage, raised by hand when its results change."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+# Editing the package does not rerun a rule (Snakemake watches scripts and params only); raising a number here does,
+# because every costly rule carries it as a param.
+VERSION = {
+    "sheets": 1,
+    "image": 1,
+    "survey": 1,
+    "stain": 1,
+    "tile": 1,
+    "manifest": 1,
+    "split": 1,
+    "label": 1,
+    "train": 1,
+    "predict": 1,
+    "consensus": 1,
+    "heterogeneity": 1,
+    "survival": 1,
+    "report": 1,
+}
+
+LIBRARIES = (
+    "histocarta", "snakemake", "tensorflow", "keras", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels",
+    "lifelines", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips-binary", "simplejpeg",
+)  # fmt: skip
+
+
+def software() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide results; ``not installed`` where one is absent."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

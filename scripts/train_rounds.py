@@ -1,0 +1,13 @@
+"""Train one trait's model of one or more rounds."""
+
+from histocarta.logs import recorded
+from histocarta.training import train_rounds
+
+with recorded(snakemake.log[0]):
+    train_rounds(
+        **snakemake.input,
+        **snakemake.output,
+        **snakemake.params.call,
+        rounds=snakemake.params.rounds,
+        state_dir=snakemake.params.state_dir,
+    )

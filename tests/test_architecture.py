@@ -1,0 +1,105 @@
+"""The rules of the house, held by reading the code: thin scripts, a package that knows no workflow, no slow parse."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+PACKAGE = sorted((ROOT / "scripts" / "histocarta").rglob("*.py"))
+RULES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
+SLOW = ("tensorflow", "keras", "cv2", "matplotlib", "lifelines", "sklearn", "statsmodels")
+
+
+def test_there_are_scripts_and_modules_to_look_at():
+    assert len(SCRIPTS) > 10 and len(PACKAGE) > 10
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_glue(script):
+    """A script unpacks, opens the log and calls one function: no def, no if, no for, at most 25 lines."""
+    text = script.read_text()
+    logic = (ast.FunctionDef, ast.If, ast.For, ast.While, ast.Try, ast.Lambda, ast.IfExp, ast.ListComp)
+    assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, logic)]
+    assert len(text.splitlines()) <= 25
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_belongs_to_a_rule(script):
+    assert any(f"../scripts/{script.name}" in rules.read_text() for rules in RULES)
+
+
+@pytest.mark.parametrize("module", PACKAGE, ids=lambda path: path.name)
+def test_the_package_does_not_know_the_workflow(module):
+    tree = ast.parse(module.read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imports |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert "snakemake" not in names and not any(name.split(".")[0] == "snakemake" for name in imports)
+
+
+@pytest.mark.parametrize("module", PACKAGE, ids=lambda path: path.name)
+def test_a_module_opens_with_what_it_knows(module):
+    assert ast.get_docstring(ast.parse(module.read_text())) or module.name == "__init__.py"
+
+
+@pytest.mark.parametrize("module", PACKAGE, ids=lambda path: path.name)
+def test_no_pickle_no_swallowed_error_no_global_seed(module):
+    text = module.read_text()
+    for word in (
+        "pickle",
+        "except Exception",
+        "except:",
+        "np.random.seed",
+        "random.seed(",
+        "allow_pickle=True",
+        "safe_mode=False",
+    ):
+        assert word not in text, word
+
+
+def test_the_snakefile_imports_nothing_slow():
+    """Every job parses the rules again: what they import must not load TensorFlow, OpenCV or the statistics."""
+    imports = sorted(
+        {line for rules in RULES for line in rules.read_text().splitlines() if line.startswith("from histocarta")}
+    )
+    assert imports
+    check = "\n".join([*imports, "import sys", f"print([name for name in {SLOW!r} if name in sys.modules])"])
+    loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout.strip()
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize("rules", RULES, ids=lambda path: path.name)
+def test_rules_hold_no_lambda_and_no_numbered_input(rules):
+    text = rules.read_text()
+    assert "lambda" not in text and "input[" not in text and "checkpoint " not in text and "directory(" not in text
+
+
+@pytest.mark.parametrize("rules", RULES, ids=lambda path: path.name)
+def test_a_rule_file_fits_on_a_few_screens(rules):
+    limit = {"Snakefile": 60, "common.smk": 200}.get(rules.name, 200)
+    assert len(rules.read_text().splitlines()) <= limit
+
+
+def test_every_script_rule_names_an_environment_and_a_log():
+    for rules in RULES:
+        text = rules.read_text()
+        assert text.count("script:") == text.count("conda:") == text.count("log:"), rules.name
+
+
+def test_environments_are_what_the_locks_say():
+    sys.path.insert(0, str(ROOT / "envs"))
+    import generate
+
+    for name in generate.ENVIRONMENTS:
+        assert (ROOT / "envs" / f"{name}.yaml").read_text() == generate.environment(name), "run: make generated"
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-gpu.lock"])
+def test_locks_have_hashes_and_no_addresses(lock):
+    text = (ROOT / lock).read_text()
+    assert text.count("--hash=sha256:") > text.count("==") > 100
+    assert "://" not in text and "file:" not in text

@@ -1,0 +1,261 @@
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from histocarta import configpages
+from histocarta.config import read_study
+from histocarta.errors import InputError
+from histocarta.sheets import read_traits
+
+CONFIG = Path(__file__).parents[2] / "config"
+SMALL = {
+    "study": "small",
+    "cohorts": {"one": {"slides": "slides.tsv", "expression": [{"path": "expression.tsv"}]}},
+    "layouts": {"grid": {}},
+    "tasks": {"extremes": {"layout": "grid", "scheme": "80-10-10", "traits": ["A", "B"]}},
+    "splits": {"80-10-10": {}},
+}
+
+
+@pytest.fixture
+def small():
+    return copy.deepcopy(SMALL)
+
+
+def preset(name):
+    return read_study(yaml.safe_load((CONFIG / f"{name}.yaml").read_text()))
+
+
+def problems_of(mapping):
+    with pytest.raises(InputError) as caught:
+        read_study(mapping)
+    return str(caught.value)
+
+
+def test_defaults_are_filled_in(small):
+    plain = read_study(small).model_dump()
+    assert plain["layouts"]["grid"]["size"] == 512 and plain["layouts"]["grid"]["mpp"] == 0.5
+    assert plain["tasks"]["extremes"]["labels"] == {"low": 20, "high": 80, "near": 10, "centre": None}
+    assert plain["tasks"]["extremes"]["vote"] == {"best": 3}
+    assert plain["seed"] == 1 and plain["fidelity"] == "corrected" and plain["max_excluded"] == 0.05
+    assert json.loads(json.dumps(plain)) == plain
+
+
+@pytest.mark.parametrize(
+    ("column", "background", "pooling", "validation", "horizon", "match"),
+    [("paper", "paper", "avg", 0.1, None, False), ("released", "released", "max", 0.18, 10.0, False),
+     ("corrected", "paper", "avg", 0.1, None, True)],
+)  # fmt: skip
+def test_open_values_follow_the_fidelity_column(small, column, background, pooling, validation, horizon, match):
+    small["fidelity"] = column
+    plain = read_study(small).model_dump()
+    assert plain["layouts"]["grid"]["background"] == background
+    assert plain["tasks"]["extremes"]["model"]["pooling"] == pooling
+    assert plain["splits"]["80-10-10"]["validation"] == pytest.approx(validation)
+    assert plain["survival"]["horizon_years"] == horizon
+    assert plain["cohorts"]["one"]["match_sample_types"] is match
+
+
+def test_a_stated_value_wins_over_the_column(small):
+    small |= {"fidelity": "released", "fidelity_overrides": {"checkpoint_metric": "paper"}}
+    small["tasks"]["extremes"]["model"] = {"pooling": "avg"}
+    study = read_study(small)
+    assert study.tasks["extremes"].model.pooling == "avg"
+    assert study.choice("checkpoint_metric") == "slide_auc" and study.choice("hti_zero") == "dropped"
+
+
+def test_an_unknown_key_is_refused_with_the_nearest(small):
+    small["layouts"]["grid"]["stian"] = "none"
+    message = problems_of(small)
+    assert message.startswith("Expected one of the keys size, mpp, stain,")
+    assert message.endswith("found 'stian' in layouts.grid; nearest: stain")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda m: m.pop("study"), "Expected the key 'study' in the config, found none"),
+        (lambda m: m.update(sed=2), "found 'sed' in the config; nearest: seed"),
+        (
+            lambda m: m["layouts"]["grid"].update(size="big"),
+            "Expected a valid integer at layouts.grid.size, found 'big'",
+        ),
+        (
+            lambda m: m["layouts"]["grid"].update(stain="macenk"),
+            "at layouts.grid.stain, found 'macenk'; nearest: macenko",
+        ),
+        (
+            lambda m: m["layouts"]["grid"].update(quality=75),
+            "Expected greater than or equal to 90 at layouts.grid.quality",
+        ),
+        (
+            lambda m: m["tasks"]["extremes"].update(layout="gird"),
+            "Expected one of the layouts grid at tasks.extremes.layout, found 'gird'; nearest: grid",
+        ),
+        (
+            lambda m: m["tasks"]["extremes"].update(scheme="80-20"),
+            "Expected one of the splits 80-10-10 at tasks.extremes.scheme, found '80-20'",
+        ),
+        (
+            lambda m: m["tasks"].update(extreme=m["tasks"]["extremes"]),
+            "Expected one of the tasks extremes, found 'extreme' in tasks; nearest: extremes",
+        ),
+        (lambda m: m["tasks"]["extremes"].update(traits=["A", "a/b"]), "at tasks.extremes.traits.1, found 'a/b'"),
+        (
+            lambda m: m["tasks"]["extremes"].update(labels={"low": 80, "high": 20}),
+            "Expected low not above high at tasks.extremes.labels",
+        ),
+        (
+            lambda m: m["tasks"]["extremes"].update(training={"bacth": 3}),
+            "found 'bacth' in tasks.extremes.training; nearest: batch",
+        ),
+        (lambda m: m["cohorts"].update({"a b": m["cohorts"]["one"]}), "in cohorts, found 'a b'"),
+        (
+            lambda m: m["cohorts"]["one"].update(gdc_manifest="m.txt"),
+            "Expected either slides or gdc_manifest, and not both at cohorts.one",
+        ),
+        (
+            lambda m: m["cohorts"]["one"].update(slides=None, gdc_manifest="m"),
+            "Expected slides_folder together with gdc_manifest at cohorts.one",
+        ),
+        (
+            lambda m: m["cohorts"]["one"]["expression"][0].update(scael="raw"),
+            "found 'scael' in cohorts.one.expression.0; nearest: scale",
+        ),
+        (
+            lambda m: m.update(heterogeneity=[{"task": "extremes", "traits": ["A"]}]),
+            "Expected at least 2 items, not 1 at heterogeneity.0.traits",
+        ),
+        (
+            lambda m: m.update(heterogeneity=[{"task": "other", "traits": ["A", "B"]}]),
+            "Expected one of the tasks extremes at heterogeneity.0.task, found 'other'",
+        ),
+        (
+            lambda m: m["splits"]["80-10-10"].update(test=0.6, validation=0.5),
+            "Expected test + validation below 1 in splits.80-10-10",
+        ),
+        (lambda m: m.update(fidelity="papper"), "found 'papper'; nearest: paper"),
+        (
+            lambda m: m.update(fidelity_overrides={"poling": "paper"}),
+            "found 'poling'; nearest: pooling in fidelity_overrides",
+        ),
+        (
+            lambda m: m.update(fidelity_overrides={"pooling": "mean"}),
+            "for fidelity row 'pooling', found 'mean' in fidelity_overrides",
+        ),
+    ],
+)
+def test_each_mistake_is_named_with_its_place(small, change, expected):
+    change(small)
+    assert expected in problems_of(small)
+
+
+def test_all_problems_come_in_one_message(small):
+    small["layouts"]["grid"].update(stian="none", size="abc")
+    small["tasks"]["extremes"]["scheme"] = "nowhere"
+    message = problems_of(small)
+    assert message.startswith("3 problems in the config:")
+    assert "'stian'" in message and "'abc'" in message and "'nowhere'" in message
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(small):
+    # PyYAML reads 1e-3 (no dot) as text.
+    small["tasks"]["extremes"]["training"] = yaml.safe_load("learning_rate: 1e-3")
+    assert read_study(small).tasks["extremes"].training.learning_rate == 1e-3
+
+
+def test_what_is_no_mapping_is_refused():
+    assert "found list" in problems_of(["study"])
+
+
+def test_a_cohort_says_what_its_preparation_reads(small):
+    cohort = read_study(small).cohorts["one"]
+    assert cohort.files() == {"slides_sheet": "slides.tsv", "tables": ["expression.tsv"]}
+    table = {"path": "expression.tsv", "orientation": "traits_by_samples", "scale": "log2", "duplicates": "error"}
+    assert cohort.preparation() == {
+        "slides_sheet": "slides.tsv", "slides_folder": None, "tables": [table], "time_unit": "months",
+        "sample_types": ["01"], "match_sample_types": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cohort", "traits", "together", "cuts"),
+    [
+        # Table 1 and Fig. 4 of Levy-Jurgenson et al. 2020.
+        (
+            "brca",
+            "hsa-miR-17-5p MKI67 FOXA1 MYC hsa-miR-29a-3p ESR1 CD24 FOXC1 ERBB2 EGFR",
+            ["MKI67", "hsa-miR-17-5p"],
+            [[0.5, 0.5]],
+        ),
+        ("luad", "hsa-miR-17-5p KRAS CD274 hsa-miR-21-5p EGFR", ["KRAS", "hsa-miR-17-5p"], [[0.5, 0.5], [0.3, 0.7]]),
+    ],
+)
+def test_the_presets_hold_the_papers_settings(cohort, traits, together, cuts):
+    study = preset(f"levy-jurgenson-2020-{cohort}")
+    task, layout, scheme = study.tasks["extremes"], study.layouts["grid"], study.splits["80-10-10"]
+    assert study.fidelity == "paper" and not study.fidelity_overrides
+    assert task.traits == traits.split() and [entry.traits for entry in study.heterogeneity] == [together]
+    assert study.survival.cuts == cuts and study.survival.horizon_years is None
+    assert (layout.size, layout.mpp, layout.stain, layout.background, layout.min_tissue) == (
+        512,
+        0.5,
+        "none",
+        "paper",
+        0.5,
+    )
+    assert (scheme.test, scheme.validation, scheme.rounds, scheme.unit) == (0.1, 0.1, 5, "patient")
+    assert (task.labels.low, task.labels.high, task.vote.best, task.threshold) == (20, 80, 3, 0.5)
+    assert (task.model.network, task.model.size, task.model.pooling, task.model.weights) == (
+        "inception-v3",
+        512,
+        "avg",
+        None,
+    )
+    training = task.training
+    assert (training.learning_rate, training.plateau, training.stop, training.validations_per_epoch) == (
+        1e-3,
+        10,
+        30,
+        16,
+    )
+    assert (training.batch, training.gpus, training.batch // training.gpus) == (144, 8, 18)
+    assert study.cohorts[f"tcga-{cohort}"].gdc_manifest == f"data/gdc/gdc_manifest_{cohort}.txt"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_is_valid_and_named_as_its_file(path):
+    assert preset(path.stem).study == path.stem
+
+
+def test_the_pam50_panel_has_50_genes_and_the_papers_breast_traits():
+    panel = read_traits(CONFIG / "panels" / "pam50.txt")
+    assert len(panel) == 50
+    # CD24 is the one gene of the paper's breast cancer traits that is not in PAM50 (Methods).
+    assert {"MKI67", "FOXA1", "MYC", "ESR1", "FOXC1", "ERBB2", "EGFR"} <= set(panel) and "CD24" not in panel
+
+
+def test_schema_and_page_are_those_of_the_types():
+    """Rerun `python -m histocarta.config` where this fails."""
+    assert (CONFIG / "study.schema.json").read_text() == configpages.schema()
+    assert (CONFIG / "README.md").read_text() == configpages.page()
+
+
+def test_every_key_is_explained_in_the_page():
+    sections = {"Study": json.loads(configpages.schema()), **json.loads(configpages.schema())["$defs"]}
+    page = configpages.page()
+    for section in sections.values():
+        for key, field in section["properties"].items():
+            assert field["description"] and f"| `{key}` |" in page
+
+
+def test_reading_a_study_loads_nothing_slow():
+    heavy = "tensorflow", "keras", "cv2", "matplotlib", "scipy", "sklearn"
+    code = f"import sys, histocarta.config, histocarta.sheets; print([m for m in {heavy} if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
