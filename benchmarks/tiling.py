@@ -38,6 +38,7 @@ SECTIONS = (("B4", "C2"), ("C3", "C4"))
 SIZE, MPP, QUALITY = 512, 0.5, 90
 LEVELS, TILE = (1, 4, 16), 256
 LIMIT_RSS = 150
+CONTENDED = 1.15
 TARGETS = {"20x": 5.0, "40x": 15.0}
 
 
@@ -59,7 +60,7 @@ def write_slides(data: Path, folder: Path) -> None:
         with tifffile.TiffWriter(path) as tiff:
             for number, image in enumerate(images):
                 tiff.write(
-                    jpegs[number],
+                    iter(jpegs[number]),
                     shape=image.shape,
                     dtype=np.uint8,
                     tile=(TILE, TILE),
@@ -161,6 +162,29 @@ def checked(path: Path) -> tuple[int, int]:
     return cut(path, decode="exact", rules=tiling.Rules)
 
 
+def job(path: Path) -> tuple[int, int]:
+    """The whole job: with the tables and the picture that it writes at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = {"sites": "sites.parquet", "shard": "tiles.tfrecord", "summary": "tiles.json", "picture": "tiles.png"}
+        tiling.tile_slide(
+            survey=str(path.with_suffix(".json")),
+            tissue=str(path.with_suffix(".tissue.png")),
+            thumbnail=str(path.with_suffix(".thumbnail.png")),
+            **{name: f"{folder}/{file}" for name, file in outputs.items()},
+            size=SIZE,
+            mpp=MPP,
+            background="released",
+            min_tissue=0.5,
+            min_sharpness=None,
+            max_pen=0.1,
+            max_dark=0.5,
+            quality=QUALITY,
+            decode="exact",
+        )
+        summary = json.loads(Path(f"{folder}/tiles.json").read_text())
+    return summary["n_cells"] - summary["counts"]["edge"], summary["n_tiles"]
+
+
 def limit(path: Path) -> tuple[int, int]:
     """libjpeg-turbo decoding every JPEG tile of level 0 at full size, and nothing else."""
     with tifffile.TiffFile(path) as tiff, path.open("rb") as stream:
@@ -202,14 +226,16 @@ def cucim(path: Path, *, batch: int = 16) -> tuple[int, int]:
     return len(corners), kept
 
 
-SIDES = {side.__name__: side for side in (released, exact, dct, checked, limit, cucim)}
+SIDES = {side.__name__: side for side in (released, exact, dct, checked, job, limit, cucim)}
 
 
 def run_side(name: str, path: Path, core: int) -> None:
     """One measurement in this process, printed as JSON."""
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
-    path.read_bytes()
+    with path.open("rb") as stream:
+        while stream.read(1 << 20):  # into the page cache, not into this process
+            pass
     wall, cpu = time.perf_counter(), time.process_time()
     cells, kept = SIDES[name](path)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -248,7 +274,7 @@ def compare(path: Path, sides: list[str], *, repeats: int, core: int) -> None:
     print(f"\n{path.stem}: {cells:.0f} cells, {path.stat().st_size / 1e6:.0f} MB, medians of {repeats}")
     print(f"{'side':10} {'cells/s':>8} {'CPU ms':>7} {'kept':>5} {'x released':>11} {'of limit':>8} {'MB':>4}")
     for name, one in found.items():
-        note = "  contended" if one["wall"] > 1.15 * one["cpu"] else ""
+        note = "  contended" if one["wall"] > CONTENDED * one["cpu"] else ""
         ratio, share = (found[other]["cpu"] / one["cpu"] for other in ("released", "limit"))
         speed, each = cells / one["wall"], 1e3 * one["cpu"] / cells
         print(
@@ -260,8 +286,9 @@ def compare(path: Path, sides: list[str], *, repeats: int, core: int) -> None:
         print(
             f"{path.stem} {name}: {ratio:.1f} times the released way (target {target:g}): {_verdict(ratio >= target)}"
         )
-    print(f"{path.stem} memory: {found['exact']['rss']:.0f} MB (at most {LIMIT_RSS}): ", end="")
-    print(_verdict(found["exact"]["rss"] <= LIMIT_RSS))
+    worker, whole = found["exact"]["rss"], found["job"]["rss"]
+    print(f"{path.stem} memory: {worker:.0f} MB (at most {LIMIT_RSS}): {_verdict(worker <= LIMIT_RSS)}; ", end="")
+    print(f"{whole:.0f} MB when the tables and the picture are written")
     if "cucim" in found:
         print(
             f"{path.stem} dct: {found['cucim']['cpu'] / found['dct']['cpu']:.2f} times cuCIM with the same look first"
@@ -270,13 +297,15 @@ def compare(path: Path, sides: list[str], *, repeats: int, core: int) -> None:
 
 def compare_two(path: Path, *, repeats: int, cores: list[int]) -> None:
     """Two slides in two processes against one after the other."""
-    ratios = []
+    ratios, contended = [], False
     for _ in range(repeats):
-        one = [result(start("exact", path, core))["wall"] for core in cores]
-        both = [result(process)["wall"] for process in [start("exact", path, core) for core in cores]]
-        ratios.append(sum(one) / max(both))
+        one = [result(start("exact", path, core)) for core in cores]
+        both = [result(process) for process in [start("exact", path, core) for core in cores]]
+        ratios.append(sum(run["wall"] for run in one) / max(run["wall"] for run in both))
+        contended |= any(run["wall"] > CONTENDED * run["cpu"] for run in one + both)
     ratio = statistics.median(ratios)
-    print(f"{path.stem}: two processes {ratio:.2f} times one (target 1.7): {_verdict(ratio >= 1.7)}")
+    note = ", contended: other work shared the cores, measure again on a quiet machine" if contended else ""
+    print(f"{path.stem}: two processes {ratio:.2f} times one (target 1.7): {_verdict(ratio >= 1.7)}{note}")
 
 
 def _verdict(met: bool) -> str:
@@ -308,7 +337,7 @@ def main() -> None:
         if not all(path.with_suffix(".json").exists() for path in slides):
             subprocess.run([sys.executable, __file__, "--write", str(folder)], check=True)  # its 2 GB go with it
         print(f"{time.strftime('%Y-%m-%d')}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-        sides = ["released", "exact", "dct", "checked", "limit"]
+        sides = ["released", "exact", "dct", "checked", "job", "limit"]
         if importlib.util.find_spec("cucim"):
             sides.append("cucim")
         else:

@@ -50,7 +50,8 @@ rule label_extremes:
         "../envs/statistics.yaml"
     params:
         trait="{trait}",
-        settings=lookup("tasks/{task}/labels", within=SETTINGS),
+        # A small table: lookup walks all of what it looks within, and the settings hold every trait's name.
+        settings=lookup("{task}", within={name: task["labels"] for name, task in SETTINGS["tasks"].items()}),
         fitted_on=STUDY.choice("percentiles_fitted_on"),
         version=VERSION["label"],
     script:

@@ -70,7 +70,7 @@ rule tile_slide:
         tissue="<cohort>/slides/{slide}/tissue.png",
         thumbnail="<cohort>/slides/{slide}/thumbnail.png",
         stain=branch(
-            lookup("layouts/{layout}/stain", within=SETTINGS),
+            lookup("{layout}/stain", within=SETTINGS["layouts"]),
             cases={"none": []},
             otherwise="<cohort>/slides/{slide}/{layout}/stain.json",
         ),

@@ -88,3 +88,32 @@ rule compare_spots:
         "../envs/statistics.yaml"
     script:
         "../scripts/compare_spots.py"
+
+
+# Not under a task: no slide, label or model takes part, so a cohort of tables alone has these baselines too.
+rule analyse_bulk_survival:
+    input:
+        clinical="<cohort>/sheets/clinical.parquet",
+        expression="<cohort>/sheets/expression.parquet",
+    output:
+        summary="<cohort>/survival/{traits}/bulk.json",
+        picture=report(
+            "<cohort>/survival/{traits}/bulk.png",
+            caption="captions/bulk-survival.rst",
+            category="Survival",
+            labels={"traits": "{traits}", "shows": "bulk expression"},
+        ),
+    log:
+        "<cohort>/logs/analyse_bulk_survival/{traits}.log",
+    benchmark:
+        "<cohort>/benchmarks/analyse_bulk_survival/{traits}.tsv"
+    wildcard_constraints:
+        traits=r"[^/]+",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        traits=traits_joined,
+        settings={name: SETTINGS["survival"][name] for name in ("horizon_years", "covariates")},
+        version=VERSION["survival"],
+    script:
+        "../scripts/analyse_bulk_survival.py"

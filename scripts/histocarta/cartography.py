@@ -259,8 +259,9 @@ def _words(code: int, traits: Sequence[str]) -> str:
 
 
 def _scores_of(path: str, slide: str) -> pd.DataFrame:
-    """Row, col and positive of one slide's tiles, without reading the rest of the cohort."""
-    return pd.read_parquet(path, columns=["row", "col", "positive"], filters=[("slide", "==", slide)])
+    """Row, col and positive of the tiles of one slide that were voted on, without reading the rest of the cohort."""
+    tiles = pd.read_parquet(path, columns=["row", "col", "positive", "score"], filters=[("slide", "==", slide)])
+    return tiles[tiles["score"].notna()]
 
 
 def _stripes(shape: tuple[int, ...]) -> np.ndarray:

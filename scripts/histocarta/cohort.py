@@ -41,14 +41,16 @@ def prepare_cohort(
         if gdc_manifest
         else read_slides(slides_sheet)
     )
-    patients, left_out = set(sheet["patient"]), []
+    # A sample may be named like a slide (cores of one patient, each with its own expression) or like a patient.
+    measured = set(sheet["patient"]) | set(sheet["slide"])
+    patients, left_out = set(measured), []
     survival = pd.DataFrame({"patient": [], "time": [], "event": []}).astype({"patient": str, "event": int})
     if clinical_sheet:
         survival, without = read_clinical(clinical_sheet, time_unit=time_unit)
         patients |= set(survival["patient"]) | set(without["item"])
         left_out.append(without)
     values, types, without = _joined_tables(
-        tables, patients=patients, with_slides=set(sheet["patient"]), sample_types=sample_types
+        tables, patients=patients, with_slides=measured, sample_types=sample_types
     )
     left_out.append(without)
     if match_sample_types:

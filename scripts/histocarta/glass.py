@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,8 +94,8 @@ class GlassFinder:
         """Share of the cell that the mask calls tissue, with the thumbnail pixels that it only touches."""
         left, top = ((value - start) / self._downsample for value, start in zip((x, y), self._origin, strict=True))
         side = self._width_px / self._downsample
-        part = self._mask[int(top) : int(np.ceil(top + side)), int(left) : int(np.ceil(left + side))]
-        return float(part.mean()) if part.size else 1.0
+        part = self._mask[int(top) : math.ceil(top + side), int(left) : math.ceil(left + side)]
+        return np.count_nonzero(part) / part.size if part.size else 1.0
 
 
 def look_size(downsamples: tuple[float, ...], *, width_px: int, size: int) -> int | None:

@@ -89,40 +89,55 @@ def measure_heterogeneity(
     ``scores``, ``slides``: consensus/scores.parquet and consensus/slides.parquet of each of the ``traits``, in order;
     ``min_tiles``: positive tiles that a slide needs for an index; ``region``: side of a region of HTA, in tiles;
     ``permute``: what changes places in the permutation test (:func:`histocarta.hta.regional_heterogeneity`).
-    ``reason`` says why there is no HTI: no_tiles | no_positive | too_few_positive | trait_excluded: <traits>;
+    ``reason`` says why there is no HTI: no_tiles | no_vote | no_positive | too_few_positive |
+    trait_excluded: <traits>;
     ``hta_reason`` why there is no HTA, interval or p. Beyond six traits only combinations that occur have a column.
     """
     cohort, excluded = _slides_of_all(slides, traits)
     if excluded:
         blank = {"n_positive": np.nan, "hti": np.nan, "reason": f"trait_excluded: {', '.join(excluded)}"}
-        write_table(_with_regional(cohort.assign(**blank), [Regional()] * len(cohort)), table)
+        rows = cohort.drop(columns="scored").assign(**blank)
+        write_table(_with_regional(rows, [Regional()] * len(rows)), table)
         return
-    tiles = _tiles_of_all(scores, traits, cohort["slide"].tolist())
+    tiles = _tiles_of_all(scores, traits, cohort)
     starts = np.searchsorted(tiles["slide"], np.arange(len(cohort) + 1))
     counts = _named_counts(tiles["code"], starts, traits)
     combinations = 2 ** len(traits) - 1
-    rows = cohort.assign(**_index_columns(counts, starts, combinations=combinations, min_tiles=min_tiles))
+    rows = cohort.drop(columns="scored").assign(
+        **_index_columns(counts, cohort, combinations=combinations, min_tiles=min_tiles)
+    )
     settings = {"region": region, "permutations": permutations, "bootstraps": bootstraps, "permute": permute}
-    regional = []
-    for number in progress(range(len(rows)), total=len(rows), what="heterogeneity of slides"):
-        slide, reason = rows.loc[number, ["slide", "reason"]]
-        places = (tiles[name][starts[number] : starts[number + 1]] for name in ("code", "row", "col"))
-        # A stream of its own per slide: adding a slide or sorting the sheet changes no other slide's figures.
-        rng = np.random.default_rng([seed, zlib.crc32(slide.encode())])
-        if reason:
-            regional.append(Regional(reason=reason))
-        else:
-            regional.append(regional_heterogeneity(*places, combinations=combinations, rng=rng, **settings))
+    regional = _regional_of_all(rows, tiles, starts, seed=seed, combinations=combinations, **settings)
     write_table(pd.concat([_with_regional(rows, regional), counts.add_prefix("count_")], axis=1), table)
 
 
+def _regional_of_all(
+    rows: pd.DataFrame, tiles: dict[str, np.ndarray], starts: np.ndarray, *, seed: int, **settings: int | str
+) -> list[Regional]:
+    """Regional heterogeneity of each slide; of a slide without an HTI only its reason."""
+    records = []
+    pairs = zip(rows["slide"], rows["reason"], pairwise(starts), strict=True)
+    for slide, reason, (start, stop) in progress(pairs, total=len(rows), what="heterogeneity of slides"):
+        if reason:
+            records.append(Regional(reason=reason))
+            continue
+        # A stream of its own per slide: adding a slide or sorting the sheet changes no other slide's figures.
+        rng = np.random.default_rng([seed, zlib.crc32(slide.encode())])
+        places = (tiles[name][start:stop] for name in ("code", "row", "col"))
+        records.append(regional_heterogeneity(*places, rng=rng, **settings))
+    return records
+
+
 def _slides_of_all(paths: list[str], traits: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Slide, patient, part, common ``ood`` and n_tiles, sorted by slide; and the traits that have no slides."""
+    """Slide, patient, part, common ``ood``, n_tiles and ``scored``, sorted by slide; and the traits without slides.
+
+    A slide is not scored where no model of some trait may vote on it (leave-one-out rounds without a model).
+    """
     tables = {trait: read_table(path) for trait, path in zip(traits, paths, strict=True)}
     filled = {trait: frame.sort_values("slide", ignore_index=True) for trait, frame in tables.items() if len(frame)}
     excluded = [trait for trait in traits if trait not in filled]
     if not filled:
-        return pd.DataFrame(columns=["slide", "patient", "part", "ood", "n_tiles"]), excluded
+        return pd.DataFrame(columns=["slide", "patient", "part", "ood", "n_tiles", "scored"]), excluded
     first, *others = filled.values()
     same = ["slide", "patient", "part"]
     for trait, frame in zip(list(filled)[1:], others, strict=True):
@@ -133,12 +148,14 @@ def _slides_of_all(paths: list[str], traits: list[str]) -> tuple[pd.DataFrame, l
             )
     ood = np.array([frame["ood"].fillna("").to_numpy(dtype=object) for frame in filled.values()])
     common = np.where((ood == "near").all(axis=0), "near", np.where((ood != "").all(axis=0), "far", ""))
-    return first[same].assign(ood=common, n_tiles=first["n_tiles"]), excluded
+    scored = np.all([frame["score"].notna() for frame in filled.values()], axis=0)
+    return first[same].assign(ood=common, n_tiles=first["n_tiles"].astype(int), scored=scored), excluded
 
 
-def _tiles_of_all(paths: list[str], traits: list[str], slides: list[str]) -> dict[str, np.ndarray]:
-    """Number of the slide in ``slides``, row, col and combination code of every tile, sorted by these."""
-    positive, first = [], None
+def _tiles_of_all(paths: list[str], traits: list[str], cohort: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Number of the slide in ``cohort``, row, col and combination code of the scored slides' tiles, in this order."""
+    positive, first, slides = [], None, cohort["slide"].tolist()
+    expected = cohort["n_tiles"].to_numpy()
     for trait, path in zip(traits, paths, strict=True):
         columns = pq.read_table(path, columns=["slide", "row", "col", "positive"], read_dictionary=["slide"])
         frame = columns.to_pandas()
@@ -148,13 +165,16 @@ def _tiles_of_all(paths: list[str], traits: list[str], slides: list[str]) -> dic
         place = place[:, order]
         first = place if first is None else first
         repeated = (np.diff(place, axis=1) == 0).all(axis=0).any() if place.shape[1] > 1 else False
-        if number.min(initial=0) < 0 or repeated or not np.array_equal(place, first):
+        unknown = number.min(initial=0) < 0 or repeated or not np.array_equal(place, first)
+        if unknown or not np.array_equal(np.bincount(number, minlength=len(slides)), expected):
             raise InputError(
                 f"Expected the scores of {trait} to hold each tile of the cohort once, the same tiles as {traits[0]}, "
                 f"found {place.shape[1]} rows that do not; make the scores of both traits again."
             )
         positive.append(frame["positive"].to_numpy(dtype=bool)[order])
-    return {"slide": first[0], "row": first[1], "col": first[2], "code": combination_codes(positive)}
+    use = cohort["scored"].to_numpy()[first[0]]
+    slide, row, col = first[:, use]
+    return {"slide": slide, "row": row, "col": col, "code": combination_codes(positive)[use]}
 
 
 def _named_counts(codes: np.ndarray, starts: np.ndarray, traits: list[str]) -> pd.DataFrame:
@@ -169,17 +189,17 @@ def _named_counts(codes: np.ndarray, starts: np.ndarray, traits: list[str]) -> p
 
 
 def _index_columns(
-    counts: pd.DataFrame, starts: np.ndarray, *, combinations: int, min_tiles: int
+    counts: pd.DataFrame, cohort: pd.DataFrame, *, combinations: int, min_tiles: int
 ) -> dict[str, np.ndarray]:
-    """n_tiles, n_positive, hti and the reason where there is none."""
-    n_tiles, n_positive = np.diff(starts), counts.to_numpy().sum(axis=1)
-    reason = np.select(
-        [n_tiles == 0, n_positive == 0, n_positive < min_tiles],
-        ["no_tiles", "no_positive", "too_few_positive"],
-        default="",
-    )
+    """n_positive, hti and the reason where there is none."""
+    n_positive = counts.to_numpy().sum(axis=1)
+    missing = {
+        "no_tiles": cohort["n_tiles"] == 0, "no_vote": ~cohort["scored"], "no_positive": n_positive == 0,
+        "too_few_positive": n_positive < min_tiles,
+    }  # fmt: skip
+    reason = np.select(list(missing.values()), list(missing), default="")
     index = np.where(reason == "", hti(counts.to_numpy(), combinations=combinations), np.nan)
-    return {"n_tiles": n_tiles, "n_positive": n_positive, "hti": index, "reason": reason}
+    return {"n_positive": n_positive, "hti": index, "reason": reason}
 
 
 def _with_regional(rows: pd.DataFrame, regional: list[Regional]) -> pd.DataFrame:

@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import openslide
 import simplejpeg
 import tifffile
 
 VENDORS = ("aperio", "generic-tiff")  # their levels are whole images of non-overlapping tiles
-CACHE_BYTES = 12 << 20  # decoded tiles kept per level for the windows to the right and below
+CACHE_BYTES = 8 << 20  # decoded tiles kept per level for the windows to the right and below
 _JPEG, _RGB, _YCBCR = 7, 2, 6  # TIFF's numbers for compression and photometric interpretation
 _SOI, _EOI, _APP0 = b"\xff\xd8", b"\xff\xd9", b"\xff\xe0"
 
@@ -113,10 +114,12 @@ class JpegTiff:
         os.close(self._descriptor)
         self._levels = {}
 
-    def read(self, number: int, x: int, y: int, span: int, reduction: int) -> np.ndarray:
-        """The square of ``span`` px at ``(x, y)`` of a level, decoded at 1/reduction (1, 2, 4, 8); white outside.
+    def read(self, number: int, x: int, y: int, span: int, *, reduction: int, dct: bool) -> np.ndarray:
+        """The square of ``span`` px at ``(x, y)`` of a level, reduced 1, 2, 4 or 8 times; white outside.
 
         All numbers are px of that level, multiples of ``reduction``. Returns uint8 (n, n, 3), n = span / reduction.
+        With ``dct`` tiles are decoded at the reduced size, without they are decoded whole and averaged: tile by tile,
+        so that no more than one is ever held at full size.
 
         Raises:
             TileError: where a tile is absent or damaged.
@@ -134,7 +137,7 @@ class JpegTiff:
         for row in range(max(y, 0) // tile_height, -(-bottom // tile_height)):
             for column in range(max(x, 0) // tile_width, -(-right // tile_width)):
                 left, top = column * tile_width, row * tile_height
-                tile = self._tile(level, row, column, reduction)
+                tile = self._tile(level, row, column, reduction=reduction, dct=dct)
                 x0, x1 = max(x, left, 0), min(right, left + tile_width)
                 y0, y1 = max(y, top, 0), min(bottom, top + tile_height)
                 out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
@@ -142,18 +145,22 @@ class JpegTiff:
         level.hold(used, x=x, y=y, span=span)
         return out
 
-    def _tile(self, level: Level, row: int, column: int, reduction: int) -> np.ndarray:
+    def _tile(self, level: Level, row: int, column: int, *, reduction: int, dct: bool) -> np.ndarray:
         height, width = level.tile_height // reduction, level.tile_width // reduction
         held = level.held.get(((column + 1) * width, (row + 1) * height))
         if held is not None and held.shape[:2] == (height, width):
             return held
-        index = row * level.columns + column
+        whole = self._decode(level, row * level.columns + column, reduction=reduction if dct else 1)
+        return whole if dct or reduction == 1 else cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+
+    def _decode(self, level: Level, index: int, *, reduction: int) -> np.ndarray:
         size = int(level.sizes[index])
         if size == 0:
             raise TileError(f"tile {index} is absent")
         data = os.pread(self._descriptor, size, int(level.offsets[index]))
         if data[:2] != _SOI or (level.rgb and data[2:4] == _APP0):  # JFIF's marker would overrule Adobe's
             raise TileError(f"tile {index} does not say its colours as its TIFF does")
+        height, width = level.tile_height // reduction, level.tile_width // reduction
         try:
             tile = simplejpeg.decode_jpeg(level.prefix + data[2:], min_height=height, min_width=width)
         except ValueError as error:

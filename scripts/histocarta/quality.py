@@ -117,8 +117,10 @@ def draw_quality_picture(
     overlay = Image.new("RGBA", base.size)
     draw = ImageDraw.Draw(overlay)
     names = np.where(sites["kept"].astype(bool), "kept", sites["reason"].astype(str))
-    for name, x, y, side in zip(names, sites["x"], sites["y"], sites["width_px"], strict=True):
-        left, top = (x - origin[0]) * scale, (y - origin[1]) * scale
+    # Kept ones last, so that their outlines are whole.
+    for site in sites.assign(name=names).sort_values("kept", kind="stable").itertuples():
+        name, side = site.name, site.width_px
+        left, top = (site.x - origin[0]) * scale, (site.y - origin[1]) * scale
         box = (left, top, left + side * scale - 1, top + side * scale - 1)
         fill = None if name == "kept" else (*COLOURS[name], 60 if name == "background" else 130)
         draw.rectangle(box, outline=(*COLOURS[name], 255), fill=fill)

@@ -69,9 +69,9 @@ class SlideReader:
         downsample = self._downsamples[level]
         window = (level, round(x / downsample), round(y / downsample), max(1, round(width_px / downsample)))
         if self._jpeg is not None and self._jpeg.has(level):
-            reduction = self._reduction(factor / downsample, window[1:])
+            reduction = self._reduction(factor / downsample, window[1:], size=size)
             try:
-                return resample(self._jpeg.read(*window, reduction), size)
+                return resample(self._jpeg.read(*window, reduction=reduction, dct=self.decode == "dct"), size)
             except TileError:
                 pass  # an absent or damaged tile: OpenSlide says what it makes of it
         return resample(self._read_openslide(x, y, level, window[3]), size)
@@ -82,10 +82,15 @@ class SlideReader:
         if self._jpeg is not None:
             self._jpeg.close()
 
-    def _reduction(self, factor: float, window: tuple[int, int, int]) -> int:
-        """The DCT's part of a reduction by ``factor``: only where the window lies on whole pixels after it, too."""
-        step = largest_step(factor) if self.decode == "dct" else 1
-        return step if all(value % step == 0 for value in window) else 1
+    def _reduction(self, factor: float, window: tuple[int, int, int], *, size: int) -> int:
+        """The part of a reduction by ``factor`` that is done tile by tile.
+
+        Only where the window lies on whole pixels after it, too; where all pixels are decoded, only if it is the whole
+        reduction, as averaging first and interpolating then is not the same.
+        """
+        step = largest_step(factor)
+        whole_pixels = all(value % step == 0 for value in window)
+        return step if whole_pixels and (self.decode == "dct" or window[2] == step * size) else 1
 
     def _open(self) -> None:
         self._slide = open_slide(self.path)

@@ -89,11 +89,13 @@ class Layout(Section):
     size: int = Field(512, ge=16, le=4096, description="side of a tile in pixels")
     mpp: float = Field(0.5, gt=0, le=20, description="um per pixel of a tile (never «20x»)")
     stain: Literal["none", "macenko", "reinhard", "vahadane"] = Field("none", description="colour normalisation")
-    background: Literal["paper", "released", "otsu", "st-net", "badea"] | None = Field(
+    background: Literal["paper", "released", "otsu", "st-net", "st-net-released", "badea"] | None = Field(
         None, description="preset of the background rule; null: by `fidelity`"
     )
     min_tissue: Share = Field(0.5, description="smallest share of tissue in a kept tile")
-    min_sharpness: float | None = Field(None, ge=0, description="smallest sharpness of a kept tile; null: no blur test")
+    min_sharpness: Annotated[float, Field(ge=0)] | None = Field(
+        0.25, description="smallest sharpness of a kept tile (0.25 was set at 0.5 um/px); null: no blur test"
+    )
     max_pen: Share = Field(0.1, description="largest share of pen ink in a kept tile")
     max_dark: Share = Field(0.5, description="largest share of very dark pixels (folds, bubbles) in a kept tile")
     quality: int = Field(90, ge=90, le=100, description="JPEG quality of the stored tiles (4:4:4)")

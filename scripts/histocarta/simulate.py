@@ -49,7 +49,7 @@ class Recipe:
 
 
 PRESETS = {
-    "demo": Recipe(patients=96),
+    "demo": Recipe(patients=80),
     "small": Recipe(patients=20, spot_slides=1),
     "recovery": Recipe(patients=160),
 }

@@ -115,7 +115,7 @@ def sample_tissue(
     step = min(side * mpp / slide["mpp"], slide["region_width"], slide["region_height"])
     rows, columns = int(slide["region_height"] // step), int(slide["region_width"] // step)
     reach = step / slide["thumbnail_downsample"]
-    covered = mask[: round(rows * reach), : round(columns * reach)].astype(np.float32)
+    covered = mask[: max(1, round(rows * reach)), : max(1, round(columns * reach))].astype(np.float32)
     share = cv2.resize(covered, (columns, rows), interpolation=cv2.INTER_AREA)
     rng = np.random.default_rng(seed)
     corners = rng.permutation(np.argwhere(share >= MIN_WINDOW_TISSUE))[:WINDOWS] * step
@@ -207,7 +207,7 @@ def _lab_move(record: Mapping[str, Any]) -> Normaliser:
 def _remembering(move: Normaliser) -> Normaliser:
     """``move`` (colours N × 3 to colours), worked out once per colour: a slide's tiles share most of theirs.
 
-    The table holds all 2^24 colours (64 MiB of address space), of which only the pages in use become memory.
+    The table has a place for each of the 2^24 colours: 64 MiB.
     """
     table = np.zeros(1 << 24, np.uint32)
 

@@ -1,39 +1,28 @@
-"""Which patients enter the survival analysis, and what is compared there: heterogeneity against bulk expression.
+"""What is compared in the survival analysis: patients by heterogeneity, and the same patients by bulk expression.
 
-Levy-Jurgenson 2020: patients of the test set and those out of distribution for every trait, one slide each (DX1), HTI
-> 0.5 against <= 0.5 or > 0.7 against <= 0.3; the baselines group the same patients by bulk expression at its median.
+Levy-Jurgenson 2020, Figs 4 and 5: HTI > 0.5 against <= 0.5 and > 0.7 against <= 0.3; bulk expression at its median.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from statsmodels.stats.multitest import multipletests
 
-from histocarta.barcodes import survival_slide
 from histocarta.errors import InputError, nearest
 from histocarta.expression import find_trait
 from histocarta.files import read_table, write_json
 from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank, search_cut
 from histocarta.survival_groups import LevelTest, Split, bulk_splits, compare_levels, groupings, hti_split
+from histocarta.survival_patients import select_patients
 from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves
 from histocarta.versions import VERSION
 
 MONTHS = 12
 HTI_STEP = 0.1  # the continuous hazard ratio is per 0.1 of the index: no patient moves from 0 to 1
 NO_PATIENTS = "no patient has all that the analysis needs"
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one rule of selection left over, and in words whom it left out."""
-
-    rule: str
-    slides: int
-    patients: int
-    left_out: str = ""
 
 
 def analyse_survival(
@@ -81,7 +70,7 @@ def analyse_survival(
     write_json(head | settings | report, summary)
     title = f"HTI of {' + '.join(traits)}"
     rows = [
-        [_panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, [one["bulk"] for one in pair])]
+        [_panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, pair)]
         for split, cut, pair in zip(splits, compared, pairs, strict=True)
     ]
     draw_curves(rows, picture)
@@ -112,42 +101,6 @@ def analyse_bulk_survival(
     head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
     write_json({**head, "covariates": list(covariates), "bulk": compared}, summary)
     draw_curves([[_panel(frame, *pair) for pair in zip(splits, compared, strict=True)]], picture)
-
-
-def select_patients(
-    index: pd.DataFrame, sheet: pd.DataFrame, clinical: pd.DataFrame, *, hti_zero: str
-) -> tuple[pd.DataFrame, list[Step]]:
-    """One row per patient (patient, slide, hti, time, event), and what each rule left.
-
-    ``index``: hti.tsv as text; ``sheet``: sheets/slides.tsv; ``hti_zero``: ``dropped`` removes homogeneous slides, as
-    the released code does. Of a patient's slides the lowest DX number is taken, else the first by name.
-    """
-    if hti_zero not in ("kept", "dropped"):
-        raise InputError(f"Expected hti_zero kept or dropped, found {hti_zero!r}.")
-    rows = index.assign(hti=pd.to_numeric(index["hti"])).merge(sheet[["slide", "dx"]], on="slide", how="left")
-    steps = [_step("slides of the heterogeneity table", rows)]
-    why = rows.loc[rows["hti"].isna(), "reason"].value_counts()
-    rows = rows[rows["hti"].notna()]
-    steps.append(_step("an HTI is defined", rows, ", ".join(f"{why[code]} {code}" for code in sorted(why.index))))
-    unseen = (rows["part"] == "test") | (rows["ood"] != "")
-    left = f"{int((~unseen).sum())} slides that trained or validated at least one trait, or lack its value"
-    rows = rows[unseen]
-    steps.append(_step("test set, or out of distribution for every trait", rows, left))
-    if hti_zero == "dropped":
-        left = f"{int((rows['hti'] == 0).sum())} homogeneous slides (HTI 0), as in the released code"
-        rows = rows[rows["hti"] > 0]
-        steps.append(_step("HTI above 0", rows, left))
-    several = len(rows)
-    rows, without_first = _one_slide_each(rows)
-    left = f"{several - len(rows)} further slides"
-    left += f"; no DX1 slide with an HTI, lowest taken: {', '.join(without_first)}" if without_first else ""
-    steps.append(_step("one slide per patient: lowest DX number, else first by name", rows, left))
-    found = rows.merge(clinical[["patient", "time", "event"]], on="patient", how="inner")
-    missing = sorted(set(rows["patient"]) - set(found["patient"]))
-    left = f"{len(missing)} patients without survival data: {', '.join(missing)}" if missing else ""
-    steps.append(_step("survival is known", found, left))
-    columns = found[["patient", "slide", "hti", "time", "event"]].astype({"time": float, "event": bool})
-    return columns.sort_values("patient", ignore_index=True), steps
 
 
 def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> pd.DataFrame:
@@ -228,22 +181,6 @@ def _with_holm(compared: list[dict]) -> list[dict]:
     ]
 
 
-def _one_slide_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The slide with a patient's lowest DX number, else the first by name; and the patients whose lowest is not 1."""
-    numbers = pd.to_numeric(rows["dx"].replace("", None))
-    lowest = {
-        patient: survival_slide(None if np.isnan(number) else int(number) for number in group)
-        for patient, group in numbers.groupby(rows["patient"])
-    }
-    wanted = rows["patient"].map(lowest).astype(float)
-    chosen = rows[(numbers == wanted) | wanted.isna()].sort_values("slide").drop_duplicates("patient")
-    return chosen, sorted(patient for patient, number in lowest.items() if number not in (None, 1))
-
-
-def _step(rule: str, rows: pd.DataFrame, left_out: str = "") -> Step:
-    return Step(rule, len(rows), rows["patient"].nunique(), left_out)
-
-
 def _to_horizon(frame: pd.DataFrame, horizon_years: float | None) -> pd.DataFrame:
     horizon = None if horizon_years is None else horizon_years * MONTHS
     time, event = censored_at(frame["time"].to_numpy(float), frame["event"].to_numpy(bool), horizon)
@@ -286,12 +223,12 @@ def _panel(frame: pd.DataFrame, split: Split, compared: dict, *, title: str = ""
     for label, side in zip(split.labels, (0.0, 1.0), strict=True):
         patients = frame[split.high == side]
         groups.append((label, patients["time"], patients["event"]))
-    return Panel(title or f"bulk expression of {split.name}", groups, compared["logrank"], compared["cox"])
+    return Panel(title or f"bulk expression: {split.name}", groups, compared["logrank"], compared["cox"])
 
 
-def _bulk_panels(frame: pd.DataFrame, split: Split, above: pd.DataFrame, compared: list[dict]) -> list[Panel]:
+def _bulk_panels(frame: pd.DataFrame, split: Split, above: pd.DataFrame, pairs: list[dict]) -> list[Panel]:
     bulk = bulk_splits(above.where(split.high.notna()))
-    return [_panel(frame, one, result) for one, result in zip(bulk, compared, strict=True)]
+    return [_panel(frame, one, pair["bulk"]) for one, pair in zip(bulk, pairs, strict=True)]
 
 
 def _boxes(index: pd.Series, levels: pd.Series, test: LevelTest) -> Boxes:

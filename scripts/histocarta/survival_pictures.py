@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from histocarta.survival_groups import LevelTest
 DPI = 120
 MONTHS = 12
 PANEL = (3.9, 3.9)  # inches
+TITLE_WIDTH = 52  # characters that fit over a panel
 BOX_WIDTH, BOX_HEIGHT = 0.75, 3.4
 COLOURS = ("#d55e00", "#0072b2")  # low orange, high blue as in the paper's Fig. 4, in the Okabe-Ito palette
 GOLDEN = 0.6180339887498949
@@ -91,7 +93,7 @@ def _draw_panel(figure: Figure, place: SubplotSpec, panel: Panel) -> None:
             words = f"{label} (n = {len(times)})"
             _curve(curves, times.to_numpy() / MONTHS, events.to_numpy(), label=words, colour=colour)
     longest = max(float(times.max()) for _, times, _ in known) / MONTHS
-    curves.set(xlabel="years", ylabel="survival", ylim=(-0.02, 1.18), xlim=(0, longest * 1.03))
+    curves.set(xlabel="years", ylabel="survival", ylim=(-0.02, 1.28), xlim=(0, longest * 1.03))
     curves.set_yticks([0, 0.25, 0.5, 0.75, 1])
     curves.xaxis.set_major_locator(MaxNLocator(5, integer=longest > 3))
     curves.legend(fontsize=8, loc="upper right", frameon=False)
@@ -127,7 +129,7 @@ def _findings(panel: Panel) -> list[str]:
         words[0] += f", Holm over {test['tests']} {p_text(test['p_holm'])}"
     for term in panel.cox["terms"][:1]:
         words.append(f"HR {term['hazard_ratio']:.2f} (95 % CI {term['low']:.2f} to {term['high']:.2f})")
-    return words
+    return [line for finding in words for line in wrap(finding, TITLE_WIDTH)]
 
 
 def _draw_box(axis: Axes, box: Boxes) -> None:
@@ -141,7 +143,8 @@ def _draw_box(axis: Axes, box: Boxes) -> None:
         for line in parts["boxes"]:
             line.set_linewidth(1.2)
     adjusted = "" if np.isnan(box.test.p) else f" (BH {p_text(box.test.p_adjusted)})"
-    axis.set_title(f"{box.title}\n{p_text(box.test.p, box.test.reason)}{adjusted}", fontsize=9)
+    finding = wrap(f"{p_text(box.test.p, box.test.reason)}{adjusted}", 14 * max(len(box.levels), 2))
+    axis.set_title("\n".join([box.title, *finding]), fontsize=9)
     axis.set_xticks(range(len(box.levels)), [f"{label}\nn = {len(values)}" for label, values in box.levels], fontsize=8)
     axis.set(ylim=(-0.03, 1.03))
 

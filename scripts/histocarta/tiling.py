@@ -14,7 +14,7 @@ import simplejpeg
 from histocarta.files import read_json, sha256, write_json, write_table
 from histocarta.glass import GlassFinder
 from histocarta.progress import progress
-from histocarta.quality import dark_share, draw_quality_picture, pen_share, sharpness
+from histocarta.quality import draw_quality_picture, measure_quality
 from histocarta.reader import SlideReader, UnreadableRegion, open_reader, window_width
 from histocarta.stain import normaliser
 from histocarta.tilestore import write_shard
@@ -60,7 +60,7 @@ class Rules:
         found = {"tissue": 1.0 - background, "reason": ""}
         if not enough_tissue(background, preset=self.background, min_tissue=self.min_tissue):
             return found | {"reason": "background"}
-        found["pen"], found["dark"], found["sharpness"] = pen_share(rgb), dark_share(rgb), sharpness(rgb)
+        found |= measure_quality(rgb)._asdict()
         if self.max_pen is not None and found["pen"] > self.max_pen:
             return found | {"reason": "pen"}
         if self.max_dark is not None and found["dark"] > self.max_dark:

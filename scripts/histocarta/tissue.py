@@ -14,6 +14,7 @@ TEXTURED = 2.5  # grey levels of local contrast: glass with eosin smear has < 1,
 DARKEST_GLASS = 0.8  # of the brightest green: eosin smeared beside a section reaches 0.85
 SURELY_STAINED = 150  # green below it is stained whatever surrounds it
 SIDE = 64  # px to which a tile is reduced for the texture: 4 um/px for 512 px at 0.5 um
+PEN_RIM = np.ones((9, 9), np.uint8)  # the edge of a stroke is textured too, as far as the texture looks
 SMALLEST = 2e-4  # share of the thumbnail below which a piece of tissue, or a hole in it, is a speck
 
 
@@ -97,7 +98,7 @@ def enough_tissue(background: float, *, preset: str, min_tissue: float) -> bool:
 
 def tissue_mask(rgb: np.ndarray) -> np.ndarray:
     """Tissue of a thumbnail, uint8 H×W×3, as bool H×W: stained, no pen; specks dropped, pinholes filled."""
-    found = stained(rgb) & ~pen_mask(rgb)
+    found = stained(rgb) & (cv2.dilate(pen_mask(rgb).astype(np.uint8), PEN_RIM) == 0)
     smallest = max(4, round(SMALLEST * found.size))
     found = _without_specks(found, smallest)
     return ~_without_specks(~found, smallest)

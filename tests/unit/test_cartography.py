@@ -122,6 +122,15 @@ def test_tiles_meet_the_pixels_that_they_cover():
     assert coloured.tolist() == [(pixel // 20) % 2 == 0 for pixel in range(800)]
 
 
+def test_pixels_before_the_first_tile_are_glass():
+    sites = grid_sites([["", ""]]).iloc[1:]
+    picture = paint(
+        np.array([[GLASS, NEGATIVE]]), sites=sites, thumbnail=np.full((20, 40, 3), 255, np.uint8), origin=ORIGIN,
+        downsample=STEP,
+    )  # fmt: skip
+    assert middles(picture, 1, 2) == [[(255, 255, 255), over_white(NEGATIVE_COLOUR)]]
+
+
 def test_thumbnail_shows_through():
     thumbnail = np.full((40, 60, 3), 255, np.uint8)
     thumbnail[:, :10] = 0
@@ -184,7 +193,7 @@ def slide(tmp_path):
     write_json({**record, "mpp": 0.5}, tmp_path / "slide.json")
     for trait, positive in {"A": (True, False, False), "B": (False, False, True)}.items():
         frame = pd.concat([predictions(*positive).assign(slide="S1"), predictions(True, True, True).assign(slide="S2")])
-        write_table(frame, tmp_path / f"{trait}.parquet")
+        write_table(frame.assign(score=0.5), tmp_path / f"{trait}.parquet")
     return tmp_path
 
 
@@ -213,11 +222,14 @@ def test_map_file_of_two_traits_is_the_same_every_time(slide):
     assert (slide / "one.png").read_bytes() == (slide / "two.png").read_bytes()
 
 
-def test_an_excluded_trait_gives_a_map_without_data(slide):
-    write_table(predictions(True, True, True).assign(slide="S1").iloc[:0], slide / "A.parquet")
+@pytest.mark.parametrize("case", ["excluded", "no vote"])
+def test_a_trait_without_votes_gives_a_map_without_data(slide, case):
+    tiles = predictions(True, True, True).assign(slide="S1", score=np.nan)
+    excluded = pd.DataFrame(columns=["slide", "row", "col", "votes", "positive", "score"])
+    write_table(excluded if case == "excluded" else tiles, slide / "A.parquet")
     draw_map(scores=str(slide / "A.parquet"), picture=str(slide / "S1.png"), trait="A", **inputs(slide))
-    tiles = np.asarray(Image.open(slide / "S1.png").convert("RGB"))[:440, :440]
-    assert {tuple(colour) for colour in tiles.reshape(-1, 3)} == {(0, 0, 0), (255, 255, 255)}
+    pixels = np.asarray(Image.open(slide / "S1.png").convert("RGB"))[:440, :440]
+    assert {tuple(colour) for colour in pixels.reshape(-1, 3)} == {(0, 0, 0), (255, 255, 255)}
 
 
 def test_an_excluded_slide_gives_a_picture_of_its_reason(slide):

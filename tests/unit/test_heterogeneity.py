@@ -151,11 +151,28 @@ def test_table_of_a_cohort(tmp_path):
 
 
 def test_a_slide_keeps_its_figures_when_others_leave(tmp_path):
+    """And two slides with the same tiles do not share their random numbers."""
+    noise = np.random.default_rng(0).random((2, 400)) < 0.5
+    cohort = [("S0", "P0", "test", ""), ("S1", "P1", "test", "")]
+    for trait, positive in zip("AB", noise, strict=True):
+        tiles = [(s, n // 20, n % 20, p) for s in ("S0", "S1") for n, p in enumerate(positive)]
+        trait_files(tmp_path, trait, tiles, cohort)
+        trait_files(tmp_path, f"{trait}1", tiles[400:], cohort[1:])
+    both, alone = measure(tmp_path, ["A", "B"]), measure(tmp_path, ["A1", "B1"])
+    assert both.loc["S1"].tolist() == alone.loc["S1"].tolist()
+    assert both.loc["S0", "hti_low"] != both.loc["S1", "hti_low"]
+
+
+def test_a_slide_that_no_model_may_vote_on_is_not_called_negative(tmp_path):
+    """Leave-one-out: the round that held S1 out has no model, so its tiles are not positive, and not negative."""
     write_pair(tmp_path)
-    whole = measure(tmp_path, ["A", "B"]).loc["S1"]
-    trait_files(tmp_path, "A", STRIPES, COHORT[:1])
-    trait_files(tmp_path, "B", [(s, r, c, not p) for s, r, c, p in STRIPES], COHORT[:1])
-    assert measure(tmp_path, ["A", "B"]).loc["S1"].equals(whole)
+    path = tmp_path / "B.slides.parquet"
+    slides = read_table(path)
+    slides.loc[slides["slide"] == "S1", "score"] = np.nan
+    write_table(slides, path)
+    table = measure(tmp_path, ["A", "B"])
+    assert table.loc["S1", ["reason", "hti", "n_tiles", "hta_reason"]].tolist() == ["no_vote", "", "144", "no_vote"]
+    assert table.loc["S2", "hti"] == "0.0"
 
 
 def test_too_few_positive_tiles_by_setting(tmp_path):
@@ -166,7 +183,8 @@ def test_too_few_positive_tiles_by_setting(tmp_path):
 
 def test_an_excluded_trait_leaves_every_slide_without_figures_and_says_why(tmp_path):
     write_pair(tmp_path)
-    trait_files(tmp_path, "B", [], [])
+    for name, columns in (("scores", SCORES), ("slides", SLIDES)):  # as the consensus step writes them: no types at all
+        write_table(pd.DataFrame(columns=columns), tmp_path / f"B.{name}.parquet")
     table = measure(tmp_path, ["A", "B"])
     assert table["reason"].unique().tolist() == ["trait_excluded: B"]
     assert table["hti"].unique().tolist() == [""] and len(table) == 4

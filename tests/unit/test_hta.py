@@ -115,6 +115,19 @@ def test_interval_is_wider_where_neighbours_agree():
     assert width(blocks) > 3 * width(scattered)
 
 
+def test_equal_regions_have_no_spread():
+    """Every region half A, half B: whatever is drawn, HTA is 1 and HTI log_3 2."""
+    interval = block_bootstrap(np.full((12, 2), 8), combinations=3, n=50, rng=np.random.default_rng(0))
+    assert interval == pytest.approx((1.0, 1.0, np.log(2) / np.log(3), np.log(2) / np.log(3)), abs=1e-12)
+
+
+def test_interval_of_the_regional_index_lies_around_it():
+    """Half of 40 regions mixed (1), half pure (0): HTA 0.5, its bootstrap spread sqrt(.25 / 40) = 0.079."""
+    blocks = np.array([[8, 8]] * 20 + [[16, 0]] * 20)
+    low, high, *_ = block_bootstrap(blocks, combinations=3, n=2000, rng=np.random.default_rng(0))
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.079, 0.5 + 1.96 * 0.079), abs=0.03)
+
+
 def test_interval_covers_the_truth():
     """100 slides of 64 independent regions, each pure A (share 0.8) or pure B: the 95 % HTI interval covers
     the entropy of (0.8, 0.2) to the base 3 in at least 85 (binomial(100, 0.95) is below 85 once in 4,000)."""

@@ -22,7 +22,10 @@ def cohort(folder, *slides, sheet=None):
         shards.append(folder / f"{slide}.tfrecord")
         shards[-1].write_bytes(b"x" * n_tiles)
     rows = sheet or [(slide, patient, "") for slide, patient, _, _ in slides]
-    pd.DataFrame(rows, columns=["slide", "patient", "block"]).to_csv(folder / "slides.tsv", sep="\t", index=False)
+    rows = [(*row, *[""] * (4 - len(row))) for row in rows]
+    pd.DataFrame(rows, columns=["slide", "patient", "block", "exclude"]).to_csv(
+        folder / "slides.tsv", sep="\t", index=False
+    )
     collect_manifest(
         summaries=[str(path) for path in summaries],
         shards=[str(path) for path in shards],
@@ -57,6 +60,13 @@ def test_slides_left_out_stay_in_the_manifest_with_their_reason(tmp_path):
         ["tiles", "tile", "a", "background", "9"],
         ["tiles", "tile", "b", "pen", "2"],
     ]
+
+
+def test_a_slide_that_the_sheet_excludes_after_tiling_has_no_tiles(tmp_path):
+    sheet = [("a", "P1", "", "sample type 06, its expression is of 01"), ("b", "P2", "", "")]
+    manifest, exclusions = cohort(tmp_path, ("a", "P1", 5, {}), ("b", "P2", 3, {}), sheet=sheet)
+    assert manifest[["status", "code", "n_tiles"]].values.tolist() == [["excluded", "S-SHEET", "0"], ["ok", "", "3"]]
+    assert exclusions["reason"].tolist() == ["a: excluded by the slide sheet: sample type 06, its expression is of 01"]
 
 
 def test_a_slide_under_two_names_is_used_once(tmp_path):

@@ -70,9 +70,9 @@ def real_tiles(section, *, number, size=512):
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     height, width, _ = image.shape
     corners = [(y, x) for y in range(0, height - size, size) for x in range(0, width - size, size)]
-    tiles = [np.ascontiguousarray(image[y : y + size, x : x + size]) for y, x in corners]
-    tiles = [tile for tile in tiles if (tile[::4, ::4].max(axis=2) < dyes.CLEAR_LEVEL).mean() > 0.2]
-    return tiles[:: max(1, len(tiles) // number)]
+    tiles = [image[y : y + size, x : x + size] for y, x in corners]
+    tiles = [tile for tile in tiles if (tile[::8, ::8].max(axis=2) < dyes.CLEAR_LEVEL).mean() > 0.2]
+    return [np.ascontiguousarray(tile) for tile in tiles[:: len(tiles) // number]]
 
 
 # --- optical density and CIELAB
@@ -364,6 +364,8 @@ def test_a_small_region_is_sampled_whole(slide, tmp_path):
     write_json(record, tmp_path / "slide.json")
     Image.fromarray(np.full((25, 38), 255, np.uint8)).save(tmp_path / "tissue.png")
     assert estimate_of(tmp_path, tmp_path)["pixels"] > 3_000
+    write_json(record | {"region_height": 3}, tmp_path / "slide.json")  # less than a pixel of the mask
+    assert estimate_of(tmp_path, tmp_path)["status"] == "fallback"
 
 
 def test_an_excluded_slide_is_not_opened(tmp_path):
@@ -410,23 +412,29 @@ class TestRealTissue:
 
     @pytest.mark.parametrize("section", SECTIONS)
     def test_torchstain_agrees_on_real_tiles(self, section):
-        for tile in real_tiles(section, number=2):
+        for tile in real_tiles(section, number=1):
             theirs = NumpyMacenkoNormalizer().normalize(tile, stains=False)[0]
             assert levels(stain.macenko(tile), theirs).max() <= 1
             assert levels(stain.reinhard(tile), torchstain_reinhard(tile)).max() <= 1
 
-    def test_five_real_sections_come_closer(self):
-        """B4 and C2 are of two patients, stained differently: their tissues' mean colours meet."""
+    def test_two_patients_stainings_come_closer(self):
+        """B4 and C2 are of two patients, stained differently; afterwards the contrast of their tissue is more alike."""
+        sections = [
+            np.concatenate([dyes.tissue_pixels(tile)[::16] for tile in real_tiles(section, number=8)])
+            for section in ("B4", "C2")
+        ]
+
+        def apart(pictures):
+            one, other = (pixels.std(axis=0) / pixels.mean(axis=0) for pixels in pictures)
+            return np.abs(one - other).max()
+
         for method in stain.METHODS:
-            before, after = [], []
-            for section in ("B4", "C2"):
-                pixels = np.concatenate([dyes.tissue_pixels(tile)[::16] for tile in real_tiles(section, number=12)])
-                record = stain.estimate(pixels, method=method)
-                assert record["status"] == "ok", record
-                before.append(pixels.std(axis=0) / pixels.mean(axis=0))
-                painted = stain.normaliser(record)(pixels[None])[0]
-                after.append(painted.std(axis=0) / painted.mean(axis=0))
-            assert np.abs(after[0] - after[1]).max() < np.abs(before[0] - before[1]).max()
+            records = [stain.estimate(pixels, method=method) for pixels in sections]
+            assert [record["status"] for record in records] == ["ok", "ok"]
+            painted = [
+                stain.normaliser(record)(pixels[None])[0] for record, pixels in zip(records, sections, strict=True)
+            ]
+            assert apart(painted) < apart(sections)
 
     def test_reference_lab_is_that_of_the_stated_slide(self, tmp_path):
         from histocarta.survey import survey_slide

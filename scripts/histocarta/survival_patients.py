@@ -1,0 +1,75 @@
+"""Which patients enter the survival analysis, and with which slide.
+
+Levy-Jurgenson 2020, Results and Methods: patients of the test set and those out of distribution for every trait, whose
+slides no model has seen; one slide each, DX1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from histocarta.barcodes import survival_slide
+from histocarta.errors import InputError
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one rule of selection left over, and in words whom it left out."""
+
+    rule: str
+    slides: int
+    patients: int
+    left_out: str = ""
+
+
+def select_patients(
+    index: pd.DataFrame, sheet: pd.DataFrame, clinical: pd.DataFrame, *, hti_zero: str
+) -> tuple[pd.DataFrame, list[Step]]:
+    """One row per patient (patient, slide, hti, time, event), and what each rule left.
+
+    ``index``: hti.tsv as text; ``sheet``: sheets/slides.tsv; ``hti_zero``: ``dropped`` removes homogeneous slides, as
+    the released code does. Of a patient's slides the lowest DX number is taken, else the first by name.
+    """
+    if hti_zero not in ("kept", "dropped"):
+        raise InputError(f"Expected hti_zero kept or dropped, found {hti_zero!r}.")
+    rows = index.assign(hti=pd.to_numeric(index["hti"])).merge(sheet[["slide", "dx"]], on="slide", how="left")
+    steps = [_step("slides of the heterogeneity table", rows)]
+    why = rows.loc[rows["hti"].isna(), "reason"].value_counts()
+    rows = rows[rows["hti"].notna()]
+    steps.append(_step("an HTI is defined", rows, ", ".join(f"{why[code]} {code}" for code in sorted(why.index))))
+    unseen = (rows["part"] == "test") | (rows["ood"] != "")
+    left = f"{int((~unseen).sum())} slides that trained or validated at least one trait, or lack its value"
+    rows = rows[unseen]
+    steps.append(_step("test set, or out of distribution for every trait", rows, left))
+    if hti_zero == "dropped":
+        left = f"{int((rows['hti'] == 0).sum())} homogeneous slides (HTI 0), as in the released code"
+        rows = rows[rows["hti"] > 0]
+        steps.append(_step("HTI above 0", rows, left))
+    several = len(rows)
+    rows, without_first = _one_slide_each(rows)
+    left = f"{several - len(rows)} further slides"
+    left += f"; no DX1 slide with an HTI, lowest taken: {', '.join(without_first)}" if without_first else ""
+    steps.append(_step("one slide per patient: lowest DX number, else first by name", rows, left))
+    found = rows.merge(clinical[["patient", "time", "event"]], on="patient", how="inner")
+    missing = sorted(set(rows["patient"]) - set(found["patient"]))
+    left = f"{len(missing)} patients without survival data: {', '.join(missing)}" if missing else ""
+    steps.append(_step("survival is known", found, left))
+    columns = found[["patient", "slide", "hti", "time", "event"]].astype({"time": float, "event": bool})
+    return columns.sort_values("patient", ignore_index=True), steps
+
+
+def _one_slide_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The slide with a patient's lowest DX number, else the first by name; and the patients whose lowest is not 1."""
+    numbers = pd.to_numeric(rows["dx"].replace("", None))
+    lowest = {
+        patient: survival_slide(None if np.isnan(number) else int(number) for number in group)
+        for patient, group in numbers.groupby(rows["patient"])
+    }
+    wanted = rows["patient"].map(lowest).astype(float)
+    chosen = rows[(numbers == wanted) | wanted.isna()].sort_values("slide").drop_duplicates("patient")
+    return chosen, sorted(patient for patient, number in lowest.items() if number not in (None, 1))
+
+
+def _step(rule: str, rows: pd.DataFrame, left_out: str = "") -> Step:
+    return Step(rule, len(rows), rows["patient"].nunique(), left_out)

@@ -1,0 +1,351 @@
+"""Which jobs a study asks for: dry runs of made-up studies whose files are only touched, and of the paper's presets."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+SLIDE_COLUMNS = ("slide", "patient", "file", "mpp", "x", "y", "width", "height", "exclude")
+PER_TRAIT = ("label_extremes", "audit_leaks", "train_extremes", "score_extremes", "vote_extremes")
+
+
+class Job(NamedTuple):
+    """One job as a dry run prints it."""
+
+    rule: str
+    input: list[str]
+    wildcards: dict[str, str]
+    resources: dict[str, str]
+
+
+class Plan(NamedTuple):
+    """A dry run: jobs per rule from Snakemake's table, and the jobs themselves where they were printed."""
+
+    counts: dict[str, int]
+    jobs: list[Job]
+
+    def of(self, *rules):
+        """Jobs of these rules; there are some."""
+        found = [job for job in self.jobs if job.rule in rules]
+        assert {job.rule for job in found} == set(rules)
+        return found
+
+
+def snakemake(folder, *arguments):
+    """Run Snakemake as a user does: from the checkout, the study's files in ``folder``."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", folder, *arguments]
+    quiet = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+    return subprocess.run(list(map(str, command)), cwd=ROOT, env=quiet, capture_output=True, text=True)
+
+
+def plan(folder, *targets, profile="profiles/local", more=()):
+    """Jobs that the study in ``folder`` asks for, or that ``targets`` do."""
+    done = snakemake(folder, "--configfile", folder / "study.yaml", "--profile", profile, *more, "--", *targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total +(\d+)", done.stdout, re.DOTALL | re.MULTILINE)
+    counts = {rule: int(count) for rule, count in (line.split() for line in table[1].splitlines())}
+    assert sum(counts.values()) == int(table[2])
+    jobs = [read_job(text) for text in re.findall(r"^(?:local)?rule .*?(?=^\[|^Job stats|\Z)", done.stdout, re.S | re.M)]
+    if "--quiet" not in more:
+        assert Counter(job.rule for job in jobs) == counts
+    return Plan(counts, jobs)
+
+
+def read_job(text):
+    """A printed job: ``rule name:`` and indented lines ``key: value, value``."""
+    fields = dict(re.findall(r"^    (\w+): (.*)$", text, re.MULTILINE))
+
+    def pairs(key):
+        return dict(part.split("=", 1) for part in fields.get(key, "").split(", ") if "=" in part)
+
+    inputs = [path for path in fields.get("input", "").split(", ") if path]
+    return Job(text.split()[1].rstrip(":"), inputs, pairs("wildcards"), pairs("resources"))
+
+
+def slide(name, patient, file=None, **more):
+    """A row of a slide sheet."""
+    return {"slide": name, "patient": patient, "file": file or f"data/{name}.svs", **more}
+
+
+# Two slides of one patient, a slide that the sheet excludes (its file does not exist), a photograph with two regions, and
+# a second photograph.
+SLIDES = (
+    slide("S1-1", "P1"),
+    slide("S1-2", "P1"),
+    slide("S2", "P2"),
+    slide("S3", "P3", exclude="torn"),
+    slide("S4-a", "P4", "data/four.jpg", mpp=0.5, x=0, y=0, width=500, height=500),
+    slide("S4-b", "P4", "data/four.jpg", mpp=0.5, x=500, y=0, width=500, height=500),
+    slide("S5", "P5", "data/five.png", mpp=0.5),
+)
+
+
+def write_study(folder, *, slides=SLIDES, change=None):
+    """A study of 2 traits and 3 rounds whose tables and slides are empty files; ``change`` edits its settings."""
+    (folder / "data").mkdir(parents=True)
+    lines = ["\t".join(str(row.get(name, "")) for name in SLIDE_COLUMNS) for row in slides]
+    (folder / "data" / "slides.tsv").write_text("\n".join(["\t".join(SLIDE_COLUMNS), *lines]) + "\n")
+    present = [row["file"] for row in slides if not row.get("exclude")]
+    for name in ("data/expression.tsv", "data/clinical.tsv", *present):
+        (folder / name).touch()
+    (folder / "data" / "traits.tsv").write_text("trait\nA\nB\n")
+    study = {
+        "study": "tiny",
+        "cohorts": {
+            "tiny": {
+                "slides": "data/slides.tsv",
+                "expression": [{"path": "data/expression.tsv"}],
+                "clinical": "data/clinical.tsv",
+            }
+        },
+        "layouts": {"grid": {"size": 75}},
+        "tasks": {
+            "extremes": {
+                "layout": "grid",
+                "scheme": "thirds",
+                "traits": "data/traits.tsv",
+                "training": {"all_rounds_in_one_job": True},
+            }
+        },
+        "splits": {"thirds": {"test": 0.3, "validation": 0.3, "rounds": 3}},
+        "heterogeneity": [{"task": "extremes", "traits": ["A", "B"]}],
+    }
+    if change:
+        change(study)
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The plan of the whole study."""
+    return plan(write_study(tmp_path_factory.mktemp("whole") / "study"))
+
+
+def test_jobs_of_a_whole_study(whole):
+    assert whole.counts == {
+        "prepare_cohort": 1,
+        "import_image": 2,  # three slides in two photographs
+        "survey_slide": 7,
+        "tile_slide": 7,
+        "collect_manifest": 1,
+        "split_thirds": 1,
+        "label_extremes": 2,
+        "audit_leaks": 2,
+        "train_extremes": 2,  # all rounds of a trait in one job
+        "score_extremes": 2,
+        "vote_extremes": 2,
+        "measure_heterogeneity": 1,
+        "analyse_survival": 1,
+        "tabulate_cohort": 1,
+        "write_ledger": 1,
+        "write_report": 1,
+        "all": 1,
+    }
+
+
+def test_a_photograph_is_imported_once_for_all_its_regions(whole):
+    assert sorted(job.input[0] for job in whole.of("import_image")) == ["data/five.png", "data/four.jpg"]
+    read = {job.wildcards["slide"]: job.input for job in whole.of("survey_slide")}
+    assert read["S4-a"] == read["S4-b"] == ["results/tiny/images/four.tif"]
+    assert read["S2"] == ["data/S2.svs"]
+
+
+def test_an_excluded_slide_needs_no_file(whole):
+    assert {job.wildcards["slide"]: job.input for job in whole.of("survey_slide")}["S3"] == []
+
+
+def test_any_other_slide_needs_its_file(tmp_path):
+    folder = write_study(tmp_path / "study")
+    (folder / "data" / "S2.svs").unlink()
+    done = snakemake(folder, "--configfile", folder / "study.yaml", "--profile", "profiles/local")
+    assert done.returncode == 1
+    assert "MissingInputException" in done.stdout + done.stderr and "data/S2.svs" in done.stdout + done.stderr
+
+
+def test_per_trait_jobs_read_no_slide_files(whole):
+    """800 slides x 300 traits planned in 56 s with slides among the inputs, in 5 s with the manifest alone."""
+    jobs = whole.of(*PER_TRAIT, "measure_heterogeneity", "analyse_survival", "tabulate_cohort")
+    assert not [path for job in jobs for path in job.input if "/slides/" in path or path.startswith("data/")]
+    assert all("results/tiny/grid/manifest.tsv" in job.input for job in whole.of("train_extremes", "score_extremes"))
+
+
+def test_only_training_and_scoring_ask_for_a_gpu(whole):
+    assert {job.rule for job in whole.jobs if "gpu" in job.resources} == {"train_extremes", "score_extremes"}
+
+
+@pytest.mark.parametrize("trait", ["A", "hsa-miR-17-5p"], ids=["of the sheet", "not in the sheet"])
+def test_a_target_builds_one_traits_chain(tmp_path, trait):
+    target = f"results/tiny/traits/{trait}/extremes/consensus/metrics.json"
+    found = plan(write_study(tmp_path / "study"), target)
+    slides = {"prepare_cohort": 1, "import_image": 2, "survey_slide": 7, "tile_slide": 7}
+    assert found.counts == slides | {"collect_manifest": 1, "split_thirds": 1} | dict.fromkeys(PER_TRAIT, 1)
+    assert {job.wildcards["trait"] for job in found.jobs if "trait" in job.wildcards} == {trait}
+
+
+def test_maps_are_targets_of_their_own(tmp_path):
+    single = "results/tiny/traits/A/extremes/consensus/maps/S2.png"
+    joint = "results/tiny/heterogeneity/extremes/A+B+C/maps/S2.png"
+    found = plan(write_study(tmp_path / "study"), single, joint)
+    assert found.counts["draw_map"] == found.counts["draw_combination_map"] == found.counts["measure_heterogeneity"] == 1
+    assert found.counts["vote_extremes"] == 3
+    assert "write_report" not in found.counts
+    assert "results/tiny/slides/S2/grid/sites.parquet" in found.of("draw_map")[0].input
+
+
+def test_a_layout_with_a_stain_estimates_it_per_slide(whole, tmp_path):
+    def stained(study):
+        study["layouts"]["grid"]["stain"] = "macenko"
+
+    found = plan(write_study(tmp_path / "study", change=stained))
+    assert found.counts == whole.counts | {"estimate_stain": 7}
+    for job in found.of("tile_slide"):
+        assert f"results/tiny/slides/{job.wildcards['slide']}/grid/stain.json" in job.input
+    assert not [path for job in whole.of("tile_slide") for path in job.input if path.endswith("stain.json")]
+
+
+def test_a_job_per_round_on_the_cluster_profile(whole, tmp_path):
+    """Rounds apart, as a cluster wants them, and what the slurm profile alone asks of a node."""
+
+    def apart(study):
+        study["tasks"]["extremes"]["training"]["all_rounds_in_one_job"] = False
+
+    found = plan(write_study(tmp_path / "study", change=apart), profile="slurm")
+    assert found.counts == whole.counts | {"train_extremes": 2 * 3}
+    rounds = sorted((job.wildcards["trait"], job.wildcards["round"]) for job in found.of("train_extremes"))
+    assert rounds == [(trait, number) for trait in "AB" for number in "123"]
+    for job in found.of("train_extremes"):
+        splits = [path for path in job.input if "/splits/" in path]
+        assert splits == [f"results/tiny/splits/thirds/round-{job.wildcards['round']}.tsv"]
+
+    def asked(rule):
+        return {tuple(job.resources.get(name) for name in ("mem_mb", "runtime", "gpu")) for job in found.of(rule)}
+
+    assert asked("train_extremes") == {("32000", "720", "1")}
+    assert asked("score_extremes") == {("24000", "240", "1")}
+    assert asked("tile_slide") == {("2000", "120", None)}
+    assert asked("import_image") == {("8000", "60", None)}
+    assert asked("label_extremes") == {("2000", "60", None)}
+
+
+def test_leaving_one_patient_out_gives_a_round_per_patient(tmp_path):
+    def leave_out(study):
+        study["tasks"]["extremes"]["training"]["all_rounds_in_one_job"] = False
+        study["splits"]["thirds"] = {"unit": "patient", "validation": 0.3, "leave_out": "patient"}
+
+    found = plan(write_study(tmp_path / "study", change=leave_out), "results/tiny/tables/extremes.tsv")
+    assert (found.counts["split_thirds"], found.counts["train_extremes"], found.counts["vote_extremes"]) == (1, 2 * 5, 2)
+
+
+def test_two_cohorts_without_clinical_sheets(whole, tmp_path):
+    def two(study):
+        study["cohorts"]["tiny"]["clinical"] = None
+        study["cohorts"]["other"] = study["cohorts"]["tiny"]
+
+    found = plan(write_study(tmp_path / "study", change=two))
+    once = {rule: count for rule, count in whole.counts.items() if rule != "analyse_survival"}
+    assert found.counts == {rule: 2 * count for rule, count in once.items()} | {"all": 1}
+
+
+def test_two_images_of_one_name_are_told_apart_or_refused(tmp_path):
+    """Pyramids are named after their images: a/core.jpg and b/core.jpg must not become one slide."""
+    slides = [slide(name, f"P{name}", f"data/{name}/core.jpg", mpp=0.5) for name in "ab"]
+    slides.append(slide("c", "Pc", "data/core.svs"))
+    folder = tmp_path / "study"
+    for name in "ab":
+        (folder / "data" / name).mkdir(parents=True)
+    shutil.rmtree(folder)
+    with pytest.raises(AssertionError, match="Expected one plain image named 'core'"):
+        plan(write_study(folder, slides=slides))
+
+
+@pytest.fixture(scope="module")
+def options():
+    """What each profile sets, by Snakemake's own reading of the command line as a user types it in the checkout."""
+    code = """
+import json, sys
+from snakemake.cli import parse_args
+names = sys.argv[1].split(",")
+found = {}
+for profile in ("slurm", "profiles/slurm", "profiles/local"):
+    given = vars(parse_args(["--profile", profile])[1])
+    found[profile] = {name: str(given[name]) for name in names}
+print(json.dumps(found))
+"""
+    names = "executor,jobs,cores,retries,latency_wait,keep_going,rerun_incomplete,show_failed_logs,slurm_requeue,resources"
+    command = [sys.executable, "-c", code, names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_slurm_profile_holds_its_own_values(options):
+    found = options["slurm"]
+    assert found == options["profiles/slurm"]
+    wanted = {"executor": "slurm", "jobs": "100", "retries": "2", "latency_wait": "60", "cores": "None"}
+    wanted |= dict.fromkeys(("keep_going", "rerun_incomplete", "show_failed_logs", "slurm_requeue"), "True")
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_the_local_profile_hands_out_one_gpu(options):
+    found = options["profiles/local"]
+    assert (found["executor"], found["jobs"], found["retries"]) == ("None", "None", "0")
+    assert "gpu" in found["resources"] and int(found["cores"]) >= 1
+
+
+def test_no_default_profile_overrides_the_chosen_one():
+    """Snakemake loads profiles/default by itself, and its values win over --profile slurm."""
+    assert (ROOT / "slurm").is_symlink() and (ROOT / "slurm").resolve() == ROOT / "profiles" / "slurm"
+    assert sorted(path.name for path in (ROOT / "profiles").iterdir()) == ["local", "slurm"]
+    assert not (ROOT / "default").exists()
+
+
+# Levy-Jurgenson 2020, Table 1 and the authors' GDC manifests: 761 slides of 703 patients, 469 of 410.
+PRESETS = {"brca": (761, 703, 10), "luad": (469, 410, 5)}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("cohort", PRESETS)
+def test_the_papers_presets_on_the_real_manifests(tmp_path, cohort):
+    if "REAL_DATA" not in os.environ:
+        pytest.skip("REAL_DATA is not set")
+    slides, patients, traits = PRESETS[cohort]
+    preset = ROOT / "config" / f"levy-jurgenson-2020-{cohort}.yaml"
+    settings = yaml.safe_load(preset.read_text())["cohorts"][f"tcga-{cohort}"]
+    manifest = tmp_path / settings["gdc_manifest"]
+    for path in [settings["clinical"], *(table["path"] for table in settings["expression"])]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(os.environ["REAL_DATA"]) / "gdc" / manifest.name, manifest)
+    names = {line.split("\t")[1] for line in manifest.read_text().splitlines()[1:]}
+    assert (len(names), len({name[:12] for name in names})) == (slides, patients)
+    shutil.copy(preset, tmp_path / "study.yaml")
+    found = plan(tmp_path, profile="slurm", more=["--quiet", "rules"])
+    assert found.counts == {
+        "download_slide": slides,
+        "survey_slide": slides,
+        "tile_slide": slides,
+        "prepare_cohort": 1,
+        "collect_manifest": 1,
+        "split_80_10_10": 1,
+        "label_extremes": traits,
+        "audit_leaks": traits,
+        "train_extremes": 5 * traits,
+        "score_extremes": traits,
+        "vote_extremes": traits,
+        "measure_heterogeneity": 1,
+        "analyse_survival": 1,
+        "tabulate_cohort": 1,
+        "write_ledger": 1,
+        "write_report": 1,
+        "all": 1,
+    }

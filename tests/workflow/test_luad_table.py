@@ -1,0 +1,160 @@
+"""The study of a real table: 453 TCGA-LUAD patients through sheets, splits, labels and survival by bulk expression.
+
+There are no slides. Splits and labels are made from the manifest of tiles; here a stand-in takes its place that gives
+every slide of the sheet one tile, so their figures are those of the table and say nothing of tissue.
+"""
+
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from histocarta import luad_table
+from histocarta.files import read_json, read_table, write_table
+from histocarta.sheets import read_slides
+from lifelines import CoxPHFitter
+from lifelines.statistics import logrank_test
+
+ROOT = Path(__file__).parents[2]
+TRAITS = ("KRAS", "EGFR", "CD274")
+SHEETS = Path("data/tcga-luad-table")
+RESULTS = Path("results/tcga-luad-table")
+# Only these rules: without tiling there is nothing that would replace the stand-in.
+RULES = ("prepare_cohort", "split_80_10_10", "label_extremes", "audit_leaks", "analyse_bulk_survival")
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA is not set"),
+]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Folder in which Snakemake has run the study."""
+    folder = tmp_path_factory.mktemp("luad-table")
+    luad_table.prepare_study(data=os.environ["REAL_DATA"], output=folder / SHEETS)
+    write_stand_in(folder)
+    targets = [RESULTS / "survival" / "+".join(TRAITS) / "bulk.json", RESULTS / "sheets" / "slides.tsv"]
+    targets += [RESULTS / "traits" / trait / "extremes" / "labels.json" for trait in TRAITS]
+    targets += [RESULTS / "traits" / "KRAS" / "extremes" / "leaks.json"]
+    run_snakemake(folder, targets)
+    return folder
+
+
+def write_stand_in(folder):
+    """A manifest with one tile per slide of the sheet."""
+    sheet = read_slides(folder / SHEETS / "slides.tsv")
+    manifest = sheet[["slide", "patient", "block"]].assign(n_tiles=1, status="ok", code="", reason="")
+    write_table(manifest.sort_values("slide"), folder / RESULTS / "grid" / "manifest.tsv")
+
+
+def run_snakemake(folder, targets):
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            ROOT / "Snakefile",
+            "--profile",
+            ROOT / "profiles" / "local",
+        ),
+        *("--directory", folder, "--cores", "2", *targets),
+        *("--configfile", ROOT / "config" / "tcga-luad-table.yaml", "--allowed-rules", *RULES),
+    ]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """The table as it was downloaded, one row per patient: z-scores, months, event, age, is_female."""
+    wanted = ["case_id", "survival_months", "censorship", "age", "is_female", *(f"{trait}_rnaseq" for trait in TRAITS)]
+    table = pd.read_csv(Path(os.environ["REAL_DATA"]) / luad_table.TABLE, usecols=wanted)
+    table = table.drop_duplicates().set_index("case_id").rename(columns=lambda name: name.removesuffix("_rnaseq"))
+    return table.assign(event=1 - table["censorship"])
+
+
+def test_sheets_hold_every_slide_and_patient(study, raw):
+    slides, clinical = (read_table(study / RESULTS / "sheets" / name) for name in ("slides.tsv", "clinical.parquet"))
+    expression = read_table(study / RESULTS / "sheets" / "expression.parquet")
+    assert (len(slides), slides["patient"].nunique(), len(clinical), len(expression)) == (516, 453, 453, 453)
+    assert len(read_table(study / RESULTS / "sheets" / "exclusions.tsv")) == 0
+    assert clinical["event"].sum() == raw["event"].sum() == 158
+    # 516 slides, of which one is of a recurrence (TCGA-50-5066-02Z): the 515 of the table's name are primary tumours.
+    assert (slides["sample_type"] == "01").sum() == 515
+    assert expression.loc[raw.index, list(TRAITS)].to_numpy() == pytest.approx(raw[list(TRAITS)].to_numpy(), abs=1e-12)
+
+
+def test_patients_stay_together_in_every_round(study):
+    rounds = [read_table(study / RESULTS / "splits" / "80-10-10" / f"round-{n}.tsv") for n in range(1, 6)]
+    for split in rounds:
+        parts = split.groupby("patient")["part"].agg(["nunique", "first"])
+        assert (parts["nunique"] == 1).all()
+        assert parts["first"].value_counts().to_dict() == {"train": 363, "validation": 45, "test": 45}
+    tested = [set(split.loc[split["part"] == "test", "patient"]) for split in rounds]
+    assert all(patients == tested[0] for patients in tested)
+    validated = [frozenset(split.loc[split["part"] == "validation", "patient"]) for split in rounds]
+    assert len(set(validated)) == 5
+
+
+@pytest.mark.parametrize("trait", TRAITS)
+def test_labels_are_the_percentiles_of_the_patients_outside_the_test(study, raw, trait):
+    split = read_table(study / RESULTS / "splits" / "80-10-10" / "round-1.tsv")
+    fitted = raw[trait].drop(split.loc[split["part"] == "test", "patient"].unique())
+    assert len(fitted) == 408
+    folder = study / RESULTS / "traits" / trait / "extremes"
+    summary, labels = read_json(folder / "labels.json"), read_table(folder / "labels.parquet")
+    low, high = np.percentile(fitted, [20, 80])
+    assert summary["thresholds"]["low"] == pytest.approx(low, abs=1e-12)
+    assert summary["thresholds"]["high"] == pytest.approx(high, abs=1e-12)
+    value = raw[trait].loc[labels["patient"]].to_numpy()
+    assert len(labels) == 516
+    assert ((labels["label"] == 1).to_numpy() == (value >= high)).all()
+    assert ((labels["label"] == 0).to_numpy() == (value <= low)).all()
+    assert sum(summary["n"][name] for name in ("high", "low", "ood_near", "ood_far")) == 516
+
+
+def test_no_patient_leaks(study):
+    assert read_json(study / RESULTS / "traits" / "KRAS" / "extremes" / "leaks.json")["status"] == "ok"
+
+
+def groups(raw):
+    """The groups of every comparison, from the raw values: 1, 0, or NaN for neither."""
+    above = {trait: (raw[trait] > raw[trait].median()).astype(float) for trait in TRAITS}
+    for trait in TRAITS:
+        low, high = np.percentile(raw[trait], [20, 80])
+        yield "median", (trait,), above[trait]
+        ends = (raw[trait] >= high).astype(float)
+        yield "extremes", (trait,), ends.where((raw[trait] <= low) | (raw[trait] >= high))
+    for pair in combinations(TRAITS, 2):
+        first, second = (above[trait] for trait in pair)
+        yield "both", pair, first.where(first == second)
+        yield "sides", pair, (first != second).astype(float)
+
+
+def test_baselines_are_what_lifelines_says_of_the_raw_table(study, raw):
+    found = read_json(study / RESULTS / "survival" / "+".join(TRAITS) / "bulk.json")
+    assert (found["patients"], found["events"]) == (453, 158)
+    records = {(one["kind"], tuple(one["traits"])): one for one in found["comparisons"]}
+    assert len(records) == 12
+    for kind, traits, group in groups(raw):
+        record, inside = records[kind, traits], raw[group.notna()].assign(high=group)
+        high = inside["high"] == 1
+        test = logrank_test(
+            *(inside.loc[side, "survival_months"] for side in (high, ~high)),
+            *(inside.loc[side, "event"] for side in (high, ~high)),
+        )
+        assert record["logrank"]["p"] == pytest.approx(test.p_value, rel=1e-9)
+        assert [side["n"] for side in record["groups"]] == [(~high).sum(), high.sum()]
+        for model, columns in (("cox", ["high"]), ("cox_adjusted", ["high", "age", "is_female"])):
+            complete = inside[["survival_months", "event", *columns]].dropna()
+            fitted = CoxPHFitter().fit(complete, "survival_months", "event")
+            ratios = [term["hazard_ratio"] for term in record[model]["terms"]]
+            assert ratios == pytest.approx(fitted.hazard_ratios_[columns].to_list(), rel=1e-6)
+            assert record[model]["n"] == len(complete)
+    assert (study / RESULTS / "survival" / "+".join(TRAITS) / "bulk.png").stat().st_size > 50_000
