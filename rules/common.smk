@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from histocarta.config import read_study
-from histocarta.formats import is_plain_image
+from histocarta.formats import is_plain_image, plain_image_named
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
@@ -55,7 +55,7 @@ def slide_file(wildcards):
 
 def plain_image(wildcards):
     """The plain image behind an imported pyramid."""
-    return next(file for file in SLIDES[wildcards.cohort]["file"] if Path(file).stem == wildcards.image)
+    return plain_image_named(wildcards.image, SLIDES[wildcards.cohort]["file"])
 
 
 def plain_image_mpp(wildcards):

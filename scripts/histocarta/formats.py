@@ -1,7 +1,10 @@
 """Which image files OpenSlide opens as they are, and which must be made into a pyramid first."""
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
+
+from histocarta.errors import InputError
 
 PLAIN = {".jpg", ".jpeg", ".png"}
 TIFF = {".tif", ".tiff"}
@@ -13,6 +16,17 @@ def is_plain_image(path: str | Path) -> bool:
     path = Path(path)
     suffix = path.suffix.lower()
     return suffix in PLAIN or (suffix in TIFF and path.is_file() and not _is_tiled(path))
+
+
+def plain_image_named(name: str, files: Iterable[str]) -> str:
+    """The plain image among a sheet's ``files`` whose pyramid is called ``name``; InputError where several are."""
+    found = sorted({file for file in files if Path(file).stem == name and is_plain_image(file)})
+    if len(found) != 1:
+        raise InputError(
+            f"Expected plain images of different names, found {name} of {', '.join(found) or 'none'}; "
+            "rename all but one (a region of an image is a row with the same file)"
+        )
+    return found[0]
 
 
 def _is_tiled(path: Path) -> bool:

@@ -76,7 +76,18 @@ def _join(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:
                 "delete the slide's results and run the workflow again."
             )
     block = sheet["block"] if "block" in sheet else pd.Series("", index=sheet.index)
-    return frame.assign(block=block.reindex(frame["slide"]).to_numpy())
+    return _without_excluded(frame.assign(block=block.reindex(frame["slide"]).to_numpy()), sheet)
+
+
+def _without_excluded(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:
+    """Preparing the cohort may exclude a slide after it was tiled (its sample type is not that of its expression)."""
+    if "exclude" not in sheet:
+        return frame
+    for row, reason in zip(frame.index, sheet["exclude"].reindex(frame["slide"]), strict=True):
+        if reason and frame.at[row, "status"] == "ok":
+            frame.loc[row, ["status", "code", "n_tiles"]] = ["excluded", "S-SHEET", 0]
+            frame.loc[row, "reason"] = f"{frame.at[row, 'slide']}: excluded by the slide sheet: {reason}"
+    return frame
 
 
 def _check_one_layout(frame: pd.DataFrame) -> None:
@@ -89,7 +100,8 @@ def _check_one_layout(frame: pd.DataFrame) -> None:
 
 def _check_shards(frame: pd.DataFrame) -> None:
     """A shard that is empty where tiles are due reads as a slide without tiles: no later step would notice."""
-    for shard, n_tiles in zip(frame["shard"], frame["n_tiles"], strict=True):
+    unused = frame["code"] == "S-SHEET"
+    for shard, n_tiles in zip(frame.loc[~unused, "shard"], frame.loc[~unused, "n_tiles"], strict=True):
         size = Path(shard).stat().st_size
         if (size > 0) != (n_tiles > 0):
             raise InputError(f"Expected {n_tiles} tiles in {shard}, found {size} bytes; tile the slide again.")

@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ import numpy as np
 from histocarta.files import replacing, sha256
 
 GENERATIONS = 2
+# A checkpoint of Inception v3 is 350 MB and takes about a second; less work than this is cheaper done again.
+SECONDS_APART = 30.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Patience:
 class TrainingState:
     """Everything of a round besides weights and optimizer that decides how it goes on.
 
-    history : one row per validation. best : that of the kept weights, ``kept`` the name of their file.
+    history : one row per validation. best : that of the best weights; kept : the name of their file, once they have one.
     ended : why the round is over ("" while it runs); code and reason : set where it failed.
     """
 
@@ -67,82 +70,85 @@ class Store:
         text = json.dumps(settings, sort_keys=True, allow_nan=False)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self.folder = Path(folder) / self.fingerprint[:16]
+        self._best: list[np.ndarray] = []
+        self._last = time.monotonic()
         others = [path.name for path in Path(folder).glob("*") if path.is_dir() and path != self.folder]
         if others and not self.folder.exists():
             _say(f"M-FINGERPRINT {folder} holds checkpoints of other settings or data ({', '.join(others)}); not used")
 
+    def keep(self, model: keras.Model) -> None:
+        """Remember the weights as the best so far."""
+        self._best = _values(model.weights)
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Give ``model`` the best weights."""
+        for variable, value in zip(model.weights, self._best, strict=True):
+            variable.assign(value)
+
     def save(self, state: TrainingState, model: keras.Model) -> None:
         """Write a new generation and delete those older than the one before it.
 
-        A round that has ended needs its best weights only: its last generation holds no others.
+        Nothing is written within SECONDS_APART of the last one, unless the round has ended. A round that has ended needs
+        no weights but the best.
         """
-        arrays = {}
-        if not state.ended:
-            arrays |= {f"weight-{n}": value for n, value in enumerate(_values(model.weights))}
-            arrays |= {f"optimizer-{n}": value for n, value in enumerate(_values(model.optimizer.variables))}
-        facts = {"fingerprint": self.fingerprint, "state": dataclasses.asdict(state)}
+        if time.monotonic() - self._last < SECONDS_APART and not state.ended:
+            return
+        if self._best and not (state.kept and (self.folder / state.kept).exists()):
+            state.kept = self._write(f"best-{state.best['step']:08d}", {"weight": self._best}, {}).name
+        arrays = (
+            {} if state.ended else {"weight": _values(model.weights), "optimizer": _values(model.optimizer.variables)}
+        )
         # A round that failed has no validation more than the generation before it, but comes after it.
-        self._write(f"checkpoint-{state.validations + bool(state.code):06d}", arrays, facts)
-        for path in self._found("checkpoint-*")[: -1 if state.ended else -GENERATIONS]:
+        number = state.validations + bool(state.code)
+        self._write(f"checkpoint-{number:06d}", arrays, {"state": dataclasses.asdict(state)})
+        for path in self._found("checkpoint")[: -1 if state.ended else -GENERATIONS]:
             path.unlink()
-        needed = {state.kept} | {self._facts(path)["state"]["kept"] for path in self._found("checkpoint-*")}
-        for path in self._found("best-*"):
+        needed = {_facts(path)["state"]["kept"] for path in self._found("checkpoint")}
+        for path in self._found("best"):
             if path.name not in needed:
                 path.unlink()
-
-    def save_best(self, model: keras.Model, *, validation: int) -> str:
-        """Write the weights as the best so far; the name by which :meth:`load_best` finds them."""
-        arrays = {f"weight-{n}": value for n, value in enumerate(_values(model.weights))}
-        return self._write(f"best-{validation:06d}", arrays, {"fingerprint": self.fingerprint}).name
+        self._last = time.monotonic()
 
     def load(self, model: keras.Model) -> TrainingState | None:
         """Bring model and optimizer to the newest whole generation and return its state; None where there is none.
 
-        A damaged or foreign generation is named and the one before it used.
+        A generation that is damaged, or made with other settings, is named and the one before it used.
         """
-        for path in reversed(self._found("checkpoint-*")):
-            fault = self._fault(path)
+        for path in reversed(self._found("checkpoint")):
+            state = None if self._fault(path) else _state(_facts(path)["state"])
+            fault = self._fault(path) or (self._fault(self.folder / state.kept) if state.kept else "")
             if not fault:
-                with np.load(path, allow_pickle=False) as stored:
-                    facts = _decode(stored["facts"])
-                    state = _state(facts["state"])
-                    fault = self._fault(self.folder / state.kept) if state.kept else ""
-                    if not fault and facts["fingerprint"] == self.fingerprint:
-                        if not state.ended:
-                            _assign(model.weights, stored, "weight")
-                            _assign(model.optimizer.variables, stored, "optimizer")
-                        _say(f"going on from validation {state.validations} ({path.parent})")
-                        return state
-                    fault = fault or "was made with other settings or data (M-FINGERPRINT)"
-            _say(f"checkpoint {path.name[:24]} {fault}; the one before it is used")
-        if self._found("checkpoint-*"):
-            _say(f"no usable checkpoint in {self.folder}; training starts from the beginning")
+                if state.kept:
+                    self._best = _arrays(self.folder / state.kept, "weight")
+                if not state.ended:
+                    stored = _arrays(path, "weight") + _arrays(path, "optimizer")
+                    for variable, value in zip([*model.weights, *model.optimizer.variables], stored, strict=True):
+                        variable.assign(value)
+                _say(f"going on from validation {state.validations} ({path.parent})")
+                return state
+            _say(f"M-CHECKPOINT {path.name[:17]} in {self.folder} {fault}; the one before it is used")
+        if self._found("checkpoint"):
+            _say(f"M-CHECKPOINT none in {self.folder} can be used; training starts from the beginning")
         return None
 
-    def load_best(self, model: keras.Model, name: str) -> None:
-        """Give ``model`` the weights that :meth:`save_best` wrote as ``name``."""
-        with np.load(self.folder / name, allow_pickle=False) as stored:
-            _assign(model.weights, stored, "weight")
+    def _write(self, stem: str, arrays: Mapping[str, list[np.ndarray]], facts: dict[str, Any]) -> Path:
+        named = {f"{kind}-{n:04d}": value for kind, values in arrays.items() for n, value in enumerate(values)}
+        text = json.dumps(facts | {"fingerprint": self.fingerprint}).encode()
+        whole = self.folder / f"{stem}.npz"
+        with replacing(whole) as temporary:
+            np.savez(temporary, facts=np.frombuffer(text, np.uint8), **named)
+            digest = sha256(temporary)
+        return whole.replace(self.folder / f"{stem}.{digest}.npz")
 
-    def _write(self, stem: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / f"{stem}.npz") as temporary:
-            np.savez(temporary, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
-            final = self.folder / f"{stem}.{sha256(temporary)}.npz"
-        (self.folder / f"{stem}.npz").replace(final)
-        return final
-
-    def _found(self, pattern: str) -> list[Path]:
-        return sorted(self.folder.glob(f"{pattern}.*.npz"))
-
-    def _facts(self, path: Path) -> dict[str, Any]:
-        with np.load(path, allow_pickle=False) as stored:
-            return _decode(stored["facts"])
+    def _found(self, kind: str) -> list[Path]:
+        return sorted(self.folder.glob(f"{kind}-*.*.npz"))
 
     def _fault(self, path: Path) -> str:
         if not path.is_file():
-            return f"refers to {path.name}, which is missing"
-        return "" if sha256(path) in path.name else "is damaged (its SHA-256 differs)"
+            return f"needs {path.name}, which is missing"
+        if sha256(path) not in path.name:
+            return "is damaged: its SHA-256 is not that of its name"
+        return "" if _facts(path)["fingerprint"] == self.fingerprint else "is of other settings or data (M-FINGERPRINT)"
 
 
 @contextmanager
@@ -171,16 +177,17 @@ def only_writer(folder: str | Path) -> Iterator[None]:
 
 
 def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable.value) for variable in variables]
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]  # copies: the variables go on
 
 
-def _assign(variables: list[keras.Variable], stored: Mapping[str, np.ndarray], kind: str) -> None:
-    for number, variable in enumerate(variables):
-        variable.assign(stored[f"{kind}-{number}"])
+def _facts(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as stored:
+        return json.loads(stored["facts"].tobytes())
 
 
-def _decode(facts: np.ndarray) -> dict[str, Any]:
-    return json.loads(facts.tobytes())
+def _arrays(path: Path, kind: str) -> list[np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        return [stored[name] for name in sorted(stored.files) if name.startswith(f"{kind}-")]
 
 
 def _state(values: dict[str, Any]) -> TrainingState:

@@ -101,7 +101,8 @@ class Validation(keras.callbacks.Callback):
             state.history.append(row)
             better = is_better(row, state.best, metric=METRICS[self.settings.metric])
             if better:
-                state.best, state.kept = row, self.store.save_best(self.model, validation=state.validations)
+                state.best, state.kept = row, ""
+                self.store.keep(self.model)
             self._report(row, better=better)
             self._be_patient(row)
         self.store.save(state, self.model)
