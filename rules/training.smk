@@ -3,6 +3,13 @@
 # The number of rounds is the task's, so these rules are laid out per task; one script and one function stand behind each.
 # GPU rules: train_<task>, score_<task>.
 
+
+def rounds_of_job(wildcards):
+    """Round numbers that one training job is for: its path's round, or all where the job trains them together."""
+    round = wildcards.get("round")
+    return [int(round)] if round else rounds_of_scheme(STUDY.tasks[wildcards.task].scheme)
+
+
 for TASK, SETTING in STUDY.tasks.items():
     LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
     UNIT = STUDY.splits[SCHEME].unit

@@ -78,8 +78,8 @@ def slide(name, patient, file=None, **more):
     return {"slide": name, "patient": patient, "file": file or f"data/{name}.svs", **more}
 
 
-# Two slides of one patient, a slide that the sheet excludes (its file does not exist), a photograph with two regions, and
-# a second photograph.
+# Two slides of one patient, a slide that the sheet excludes (its file does not exist), a photograph with two regions,
+# and a second photograph.
 SLIDES = (
     slide("S1-1", "P1"),
     slide("S1-2", "P1"),

@@ -5,7 +5,7 @@ second_hi_lo, both_hi_lo, one_hi_other_lo), on every patient with follow-up and 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -78,16 +78,9 @@ def analyse_bulk_survival(
     }
     comparisons = list_comparisons(own, scales, low=low, high=high)
     found = with_holm([compare(frame, one.split, min_group=min_group, beside=beside) for one in comparisons])
-    settings = {"traits": list(traits), "horizon_years": horizon_years, "covariates": list(covariates), "low": low}
-    settings |= {"high": high, "min_group": min_group, "version": VERSION["survival"]}
-    sizes = {
-        "patients": len(frame),
-        "events": int(frame["event"].sum()),
-        "measured": {trait: int(own[trait].notna().sum()) for trait in traits},
-        "thresholds": {trait: _thresholds(scale) for trait, scale in scales.items()},
-    }
     named = [{"kind": one.kind, "traits": one.traits} | record for one, record in zip(comparisons, found, strict=True)]
-    write_json(settings | sizes | {"comparisons": named}, summary)
+    settings = {"traits": traits, "horizon_years": horizon_years, "covariates": covariates, "min_group": min_group}
+    write_json(_head(frame, own, scales, low=low, high=high, **settings) | {"comparisons": named}, summary)
     panels = [_panel(frame, one.split, record) for one, record in zip(comparisons, found, strict=True)]
     draw_curves([panels[start : start + 2] for start in range(0, len(panels), 2)], picture)
 
@@ -161,9 +154,17 @@ def _beside(records: pd.DataFrame, covariates: Sequence[str], *, source: str) ->
     return design(known[list(covariates)])
 
 
-def _thresholds(scale: Scale) -> dict[str, float]:
-    chosen = asdict(scale)
-    return {name: float(chosen[name]) for name in ("low", "median", "high")}
+def _head(frame: pd.DataFrame, own: pd.DataFrame, scales: Mapping[str, Scale], **settings: object) -> dict:
+    """Settings, sizes and thresholds of an analysis."""
+    return settings | {
+        "version": VERSION["survival"],
+        "patients": len(frame),
+        "events": int(frame["event"].sum()),
+        "measured": {trait: int(own[trait].notna().sum()) for trait in own},
+        "thresholds": {
+            trait: {"low": scale.low, "median": scale.median, "high": scale.high} for trait, scale in scales.items()
+        },
+    }
 
 
 def _panel(frame: pd.DataFrame, split: Split, record: Mapping) -> Panel:

@@ -6,14 +6,13 @@ negative tissue are never the same (the released code drew both as 0).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from histocarta.colours import NEGATIVE_COLOUR, WHITE_COLOUR, combination_colours
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing
 from histocarta.heterogeneity import combination_codes, combination_name, hti
@@ -24,19 +23,13 @@ NOT_TISSUE = (
     "background",
     "edge",
 )  # reasons of sites.parquet that mean glass or no whole tile, not a fault of the tile
-# Additive mnemonic in the colour-blind-safe palette of Okabe and Ito (2008): red + blue = purple, red + green = yellow,
-# green + blue = sky, all = black. Combinations of the same code have the same colour for any number of traits.
-FIRST_COLOURS = (
-    (213, 94, 0), (0, 114, 178), (204, 121, 167), (0, 158, 115), (240, 228, 66), (86, 180, 233), (20, 20, 20),
-)  # fmt: skip
-NEGATIVE_COLOUR = (178, 182, 194)
 WHITE = 255
 WHITE_POINT = 220  # grey of the thumbnail drawn as white: brighter is background (Levy-Jurgenson 2020)
-MIN_CHROMA = 25.0  # CIELAB; less is a grey, and greys belong to the thumbnail
 STRENGTH = 0.72  # of a tile's colour over the grey thumbnail
 HATCH = 4  # px between the stripes over tissue that was not scored
 LONGEST_AT_LEAST = 640  # px; smaller thumbnails are enlarged by a whole factor
 LEGEND_ENTRIES = 12
+REGIONAL = ("hti_low", "hti_high", "hta", "permutation_p")
 
 
 @dataclass(frozen=True)
@@ -107,37 +100,10 @@ def tensor_cartography(sites: pd.DataFrame, scores: Sequence[pd.DataFrame]) -> C
     return Cartography(positive & scored[..., None], scored, tissue)
 
 
-@cache
-def combination_colours(n: int) -> np.ndarray:
-    """Colours of the combination codes 1..``n``, uint8 (n, 3) RGB; a code keeps its colour for any number of traits.
-
-    Beyond the palette's seven, each next colour is the one farthest (CIELAB) from all before it, from white and from
-    the greys of the map.
-    """
-    chosen = np.array([*FIRST_COLOURS, (WHITE,) * 3, NEGATIVE_COLOUR], dtype=np.uint8)
-    steps = np.arange(0, 256, 17)
-    candidates = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3).astype(np.uint8)
-    lab = _lab(candidates)
-    vivid = np.hypot(lab[:, 1], lab[:, 2]) >= MIN_CHROMA
-    candidates, lab = candidates[vivid], lab[vivid]
-    if n > len(FIRST_COLOURS) + len(candidates):
-        raise InputError(f"Expected at most 11 traits in one heterogeneity map, found combination {n}; list fewer.")
-    distance = np.linalg.norm(lab[:, None] - _lab(chosen)[None], axis=2).min(axis=1)
-    more = []
-    while len(FIRST_COLOURS) + len(more) < n:
-        more.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(lab - lab[more[-1]], axis=1))
-    return np.vstack([chosen[: len(FIRST_COLOURS)], candidates[more]])[:n]
-
-
-def _lab(rgb: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor((rgb / np.float32(WHITE)).astype(np.float32)[None], cv2.COLOR_RGB2Lab)[0]
-
-
 def state_colours(states: np.ndarray) -> np.ndarray:
     """Colour of each state, uint8 (n, 3); glass and tissue not scored are white (they show the thumbnail itself)."""
     colours = combination_colours(max(int(states.max()) - NEGATIVE, 0))
-    return np.vstack([[(WHITE,) * 3, (WHITE,) * 3, NEGATIVE_COLOUR], colours])[states].astype(np.uint8)
+    return np.vstack([[WHITE_COLOUR, WHITE_COLOUR, NEGATIVE_COLOUR], colours])[states].astype(np.uint8)
 
 
 def paint(
@@ -202,16 +168,33 @@ def draw_map(*, scores: str, sites: str, survey: str, thumbnail: str, picture: s
 
 
 def draw_combination_map(
-    *, scores: list[str], sites: str, survey: str, thumbnail: str, picture: str, traits: list[str]
+    *,
+    scores: list[str],
+    sites: str,
+    survey: str,
+    thumbnail: str,
+    picture: str,
+    traits: list[str],
+    heterogeneity: str | None = None,
 ) -> None:
     """Write the heterogeneity map of one slide: a colour per combination of ``traits`` (any number), with the HTI.
 
-    ``scores``: consensus/scores.parquet of each trait, in order; the other inputs are the slide's own.
+    ``scores``: consensus/scores.parquet of each trait, in order; ``heterogeneity``: hti.tsv, whose interval and
+    regional index are noted too; the other inputs are the slide's own.
     """
-    _draw(scores, sites=sites, survey=survey, thumbnail=thumbnail, picture=picture, traits=traits)
+    _draw(scores, sites=sites, survey=survey, thumbnail=thumbnail, picture=picture, traits=traits, table=heterogeneity)
 
 
-def _draw(scores: list[str], *, sites: str, survey: str, thumbnail: str, picture: str, traits: list[str]) -> None:
+def _draw(
+    scores: list[str],
+    *,
+    sites: str,
+    survey: str,
+    thumbnail: str,
+    picture: str,
+    traits: list[str],
+    table: str | None = None,
+) -> None:
     record = read_json(survey)
     if record["status"] != "ok":
         blank = np.full((1, LONGEST_AT_LEAST, 3), WHITE, np.uint8)
@@ -220,15 +203,30 @@ def _draw(scores: list[str], *, sites: str, survey: str, thumbnail: str, picture
         write_picture(with_legend(empty, title=record["slide"], notes=notes, labels={}, mpp=None), picture)
         return
     grid = read_table(sites)
-    tiles = [_scores_of(path, record["slide"]) for path in scores]
-    cartography = tensor_cartography(grid, tiles)
-    painted = paint(
-        cartography.states, sites=grid, thumbnail=np.asarray(Image.open(thumbnail).convert("RGB")),
-        origin=(record["x"], record["y"]), downsample=record["thumbnail_downsample"],
-    )  # fmt: skip
+    cartography = tensor_cartography(grid, [_scores_of(path, record["slide"]) for path in scores])
+    rgb = np.asarray(Image.open(thumbnail).convert("RGB"))
+    origin, downsample = (record["x"], record["y"]), record["thumbnail_downsample"]
+    painted = paint(cartography.states, sites=grid, thumbnail=rgb, origin=origin, downsample=downsample)
     notes, labels = describe(cartography, traits)
+    notes += regional_notes(table, record["slide"]) if table else []
     title = f"{' + '.join(traits)} on {record['slide']}"
     write_picture(with_legend(painted, title=title, notes=notes, labels=labels, mpp=record["mpp"]), picture)
+
+
+def regional_notes(table: str, slide: str) -> list[str]:
+    """What hti.tsv adds to a map: the interval of HTI, and HTA with its permutation p, as far as the slide has them."""
+    rows = read_table(table)
+    found = rows[rows["slide"] == slide].to_dict("records")
+    known = (
+        {name: f"{float(text):.3g}" for name, text in found[0].items() if name in REGIONAL and text} if found else {}
+    )
+    notes = []
+    if "hti_low" in known:
+        notes.append(f"HTI 95 % CI {known['hti_low']} to {known['hti_high']} (blocks of tiles resampled)")
+    if "hta" in known:
+        p = f"; combinations keep apart, p = {known['permutation_p']}" if "permutation_p" in known else ""
+        notes.append(f"HTA {known['hta']}{p}")
+    return notes
 
 
 def describe(cartography: Cartography, traits: Sequence[str]) -> tuple[list[str], dict[int, str]]:

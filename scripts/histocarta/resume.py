@@ -41,7 +41,7 @@ class Patience:
 class TrainingState:
     """Everything of a round besides weights and optimizer that decides how it goes on.
 
-    history : one row per validation. best : that of the best weights; kept : the name of their file, once they have one.
+    history : one row per validation. best : that of the best weights. kept : the name of their file, once written.
     ended : why the round is over ("" while it runs); code and reason : set where it failed.
     """
 
@@ -88,8 +88,8 @@ class Store:
     def save(self, state: TrainingState, model: keras.Model) -> None:
         """Write a new generation and delete those older than the one before it.
 
-        Nothing is written within SECONDS_APART of the last one, unless the round has ended. A round that has ended needs
-        no weights but the best.
+        Nothing is written within SECONDS_APART of the last one, unless the round has ended. A round that has ended
+        needs no weights but the best.
         """
         if time.monotonic() - self._last < SECONDS_APART and not state.ended:
             return

@@ -77,32 +77,6 @@ def analyse_survival(
     draw_boxes([_boxes(frame["hti"], by[test.by], test) for test in levels], groups, what=title)
 
 
-def analyse_bulk_survival(
-    *,
-    clinical: str,
-    expression: str,
-    summary: str,
-    picture: str,
-    traits: list[str],
-    horizon_years: float | None = None,
-    covariates: Sequence[str] = (),
-    min_group: int = MIN_GROUP,
-) -> None:
-    """Write the bulk-expression baselines alone, on every patient with a survival time and an expression: no slides.
-
-    The arguments are those of :func:`analyse_survival`.
-    """
-    records = read_table(clinical)
-    frame = records[["patient", "time", "event"]].sort_values("patient", ignore_index=True)
-    frame = _to_horizon(frame.assign(slide=frame["patient"]), horizon_years)
-    beside = _covariates(records, frame, covariates, source=clinical)
-    splits = bulk_splits(above_median(expression, traits, frame))
-    compared = _with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
-    head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
-    write_json({**head, "covariates": list(covariates), "bulk": compared}, summary)
-    draw_curves([[_panel(frame, *pair) for pair in zip(splits, compared, strict=True)]], picture)
-
-
 def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> pd.DataFrame:
     """Per row of ``frame`` and trait: 1.0 where the bulk value is above the median of all samples, 0.0 not, or NaN.
 

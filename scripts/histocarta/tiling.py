@@ -125,14 +125,7 @@ def tile_slide(
     unreadable: list[str] = []
     if record["status"] == "ok":
         mask = _read_image(tissue, cv2.IMREAD_GRAYSCALE) > 0
-        found = lay_grid(
-            x=record["x"],
-            y=record["y"],
-            width=record["region_width"],
-            height=record["region_height"],
-            mpp=record["mpp"],
-            width_px=window_width(size=size, mpp=mpp, slide_mpp=record["mpp"]),
-        )
+        found = _grid_of(record, size=size, mpp=mpp)
         cut = Cutter(record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
         n_tiles = write_shard(shard, cut.tiles(found, unreadable))
         verdict = _verdict(found, slide=record["slide"], max_unreadable=max_unreadable)
@@ -147,14 +140,11 @@ def tile_slide(
     write_table(found, sites)
     _draw(found, record, thumbnail=thumbnail, picture=picture)
     counts = {reason: int((found["reason"] == reason).sum()) for reason in REASONS}
-    facts = {"size": size, "mpp": mpp, "stain": method, "decode": decode, "version": version}
+    facts = {key: record[key] for key in ("slide", "patient")} | verdict
+    facts |= {"size": size, "mpp": mpp, "decode": decode, "version": version, "stain": method}
+    facts |= {f"stain_{key}": colours[key] if colours else "" for key in ("status", "reason")}
     facts |= {"n_cells": len(found), "n_tiles": n_tiles, "counts": counts, "sha256": sha256(shard)}
-    facts |= {"slide": record["slide"], "patient": record["patient"]}
-    facts |= {
-        "stain_status": colours["status"] if colours else "",
-        "stain_reason": colours["reason"] if colours else "",
-    }
-    write_json(facts | verdict | {"unreadable": unreadable, "warnings": _warnings(counts, n_tiles)}, summary)
+    write_json(facts | {"unreadable": unreadable, "warnings": _warnings(counts, n_tiles)}, summary)
 
 
 class Cutter:
@@ -217,6 +207,18 @@ class Cutter:
             preset=self._rules.background,
             min_tissue=self._rules.min_tissue,
         )
+
+
+def _grid_of(record: dict, *, size: int, mpp: float) -> pd.DataFrame:
+    """The grid of a surveyed slide's region, for tiles of ``size`` px at ``mpp``."""
+    return lay_grid(
+        x=record["x"],
+        y=record["y"],
+        width=record["region_width"],
+        height=record["region_height"],
+        mpp=record["mpp"],
+        width_px=window_width(size=size, mpp=mpp, slide_mpp=record["mpp"]),
+    )
 
 
 def _verdict(sites: pd.DataFrame, *, slide: str, max_unreadable: float) -> dict:

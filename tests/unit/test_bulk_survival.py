@@ -120,17 +120,17 @@ def test_every_figure_is_statsmodels(tmp_path):
         ratios = [term["hazard_ratio"] for term in record["cox_adjusted"]["terms"]]
         assert np.log(ratios) == pytest.approx(fitted.params, abs=1e-5)
     assert by_kind["extremes", "A"]["logrank"]["p_holm"] < 0.001 < by_kind["median", "B"]["logrank"]["p"]
-
-
-def test_a_row_of_two_panels_per_trait_and_per_pair_and_the_same_bytes_again(tmp_path):
-    write_cohort(tmp_path, n=60)
-    analyse(tmp_path)
-    first = [(tmp_path / name).read_bytes() for name in ("bulk.json", "bulk.png")]
-    width, height = Image.open(tmp_path / "bulk.png").size
+    width, height = Image.open(tmp_path / "bulk.png").size  # two panels per trait and per pair
     assert height == pytest.approx(1.5 * width, rel=0.01)
+
+
+def test_the_order_of_rows_changes_no_byte(tmp_path):
+    write_cohort(tmp_path, n=60)
+    analyse(tmp_path, traits=["A"])
+    first = [(tmp_path / name).read_bytes() for name in ("bulk.json", "bulk.png")]
     table = pd.read_parquet(tmp_path / "clinical.parquet")
     write_table(table.sort_values("time"), tmp_path / "clinical.parquet")
-    analyse(tmp_path)
+    analyse(tmp_path, traits=["A"])
     assert first == [(tmp_path / name).read_bytes() for name in ("bulk.json", "bulk.png")]
 
 

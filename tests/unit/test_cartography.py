@@ -6,20 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from histocarta.cartography import (
-    FIRST_COLOURS,
     GLASS,
     NEGATIVE,
-    NEGATIVE_COLOUR,
     STRENGTH,
     UNSCORED,
-    combination_colours,
     describe,
     draw_combination_map,
     draw_map,
     paint,
+    regional_notes,
     tensor_cartography,
     write_picture,
 )
+from histocarta.colours import FIRST_COLOURS, NEGATIVE_COLOUR, combination_colours
 from histocarta.errors import InputError
 from histocarta.files import write_json, write_table
 from histocarta.heterogeneity import combination_codes
@@ -220,6 +219,24 @@ def test_map_file_of_two_traits_is_the_same_every_time(slide):
         draw_combination_map(scores=scores, picture=str(slide / name), traits=["A", "B"], **inputs(slide))
     assert {over_white(FIRST_COLOURS[0]), over_white(FIRST_COLOURS[1])} <= colours_of(slide / "one.png")
     assert (slide / "one.png").read_bytes() == (slide / "two.png").read_bytes()
+
+
+def test_a_map_notes_what_the_heterogeneity_table_adds(slide):
+    columns = ["slide", "hti_low", "hti_high", "hta", "permutation_p"]
+    rows = [["S1", "0.512345", "0.7", "0.25", "0.000999"], ["S2", "", "", "0.0", ""], ["S3", "", "", "", ""]]
+    write_table(pd.DataFrame(rows, columns=columns), slide / "hti.tsv")
+    interval = "HTI 95 % CI 0.512 to 0.7 (blocks of tiles resampled)"
+    index = "HTA 0.25; combinations keep apart, p = 0.000999"
+    assert regional_notes(str(slide / "hti.tsv"), "S1") == [interval, index]
+    assert regional_notes(str(slide / "hti.tsv"), "S2") == ["HTA 0"]
+    assert regional_notes(str(slide / "hti.tsv"), "S3") == regional_notes(str(slide / "hti.tsv"), "S4") == []
+    scores = [str(slide / "A.parquet"), str(slide / "B.parquet")]
+    sizes = []
+    for name, more in (("without", {}), ("with", {"heterogeneity": str(slide / "hti.tsv")})):
+        picture = str(slide / f"{name}.png")
+        draw_combination_map(scores=scores, picture=picture, traits=["A", "B"], **inputs(slide), **more)
+        sizes.append(Image.open(picture).height)
+    assert sizes[1] > sizes[0]
 
 
 @pytest.mark.parametrize("case", ["excluded", "no vote"])

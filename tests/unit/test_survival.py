@@ -22,7 +22,7 @@ from histocarta.hazards import (
     log_rank,
     search_cut,
 )
-from histocarta.survival import above_median, analyse_bulk_survival, analyse_survival
+from histocarta.survival import above_median, analyse_survival
 from histocarta.survival_groups import bulk_splits, compare_levels, groupings, hti_split
 from histocarta.survival_patients import select_patients
 from lifelines.datasets import load_lung
@@ -379,12 +379,15 @@ def write_cohort(folder, *, n=240, effect=2.0, seed=0):
 
 
 def analyse(folder, **settings):
+    sheets = {name: str(folder / f"{name}.parquet") for name in ("clinical", "expression")}
+    outputs = {"summary": "survival.json", "picture": "survival.png", "groups": "groups.png"}
     analyse_survival(
-        heterogeneity=str(folder / "hti.tsv"), slides=str(folder / "slides.tsv"), traits=["A", "B"],
-        clinical=str(folder / "clinical.parquet"), expression=str(folder / "expression.parquet"),
-        summary=str(folder / "survival.json"), picture=str(folder / "survival.png"), groups=str(folder / "groups.png"),
-        **{"cuts": [[0.5, 0.5]], **settings},
-    )  # fmt: skip
+        heterogeneity=str(folder / "hti.tsv"),
+        slides=str(folder / "slides.tsv"),
+        **sheets,
+        **{name: str(folder / file) for name, file in outputs.items()},
+        **{"traits": ["A", "B"], "cuts": [[0.5, 0.5]], **settings},
+    )
     return read_json(folder / "survival.json")
 
 
@@ -479,56 +482,37 @@ def luad(tmp_path_factory):
 
 
 @pytest.mark.real
-def test_bulk_baselines_of_real_patients(luad):
-    """TCGA-LUAD, 453 patients: log-rank and Cox as statsmodels computes them."""
+def test_real_patients_with_an_index_without_meaning(luad):
+    """TCGA-LUAD, 453 patients. HTI drawn at random finds nothing: 40 p are uniform (Kolmogorov-Smirnov). The baselines
+    by bulk KRAS, EGFR and CD274 are log-rank and adjusted Cox as statsmodels computes them; counts add up."""
     folder, clinical, expression = luad
-    analyse_bulk_survival(
-        clinical=str(folder / "clinical.parquet"), expression=str(folder / "expression.parquet"), horizon_years=10,
-        summary=str(folder / "bulk.json"), picture=str(folder / "bulk.png"), traits=["KRAS", "EGFR", "CD274"],
-        covariates=["age", "is_female"],
-    )  # fmt: skip
-    found = read_json(folder / "bulk.json")
-    time, event = censored_at(clinical["time"].to_numpy(), clinical["event"].to_numpy(), 120.0)
-    assert (found["patients"], found["events"]) == (453, int(event.sum()))
-    assert [part["name"] for part in found["bulk"]] == ["KRAS", "EGFR", "CD274", "all traits", "sides of the medians"]
-    for part, gene in zip(found["bulk"], ("KRAS", "EGFR", "CD274"), strict=False):
-        above = (expression[gene] > expression[gene].median()).to_numpy()
-        chi2, p = survdiff(time, event.astype(int), above)
-        assert part["logrank"]["statistic"] == pytest.approx(chi2, rel=1e-9)
-        assert part["logrank"]["p"] == pytest.approx(p, rel=1e-9)
-        table = np.column_stack([above, clinical[["age", "is_female"]]]).astype(float)
-        complete = ~np.isnan(table).any(axis=1)
-        fitted = PHReg(time[complete], table[complete], status=event[complete].astype(int), ties="efron").fit()
-        ratios = [term["hazard_ratio"] for term in part["cox_adjusted"]["terms"]]
-        assert np.log(ratios) == pytest.approx(fitted.params, abs=1e-5)
-        assert part["cox_adjusted"]["incomplete"] == int((~complete).sum())
-    assert Image.open(folder / "bulk.png").size[0] > 1500
-
-
-@pytest.mark.real
-def test_an_index_without_meaning_on_real_patients(luad):
-    """HTI drawn at random finds nothing in 453 real patients: 40 p are uniform (Kolmogorov-Smirnov). Counts add up."""
-    folder, clinical, _ = luad
-    sheet = pd.DataFrame({"slide": clinical["patient"] + "-01Z-00-DX1", "patient": clinical["patient"], "dx": "1"})
-    write_table(sheet, folder / "slides.tsv")
     rng = np.random.default_rng(0)
     drawn = [rng.random(len(clinical)) for _ in range(40)]
-    p = [
-        log_rank(clinical["time"], clinical["event"], index > 0.5, labels=("low", "high"), min_group=5).p
-        for index in drawn
-    ]
+    time, event = censored_at(clinical["time"].to_numpy(), clinical["event"].to_numpy(), 120.0)
+    p = [log_rank(time, event, index > 0.5, labels=("low", "high"), min_group=5).p for index in drawn]
     assert kstest(p, "uniform").pvalue > 0.01
-    index = drawn[0]
-    table = sheet[["slide", "patient"]].assign(part="test", ood="", n_tiles=9, n_positive=9, hti=index, reason="")
+    sheet = pd.DataFrame({"slide": clinical["patient"] + "-01Z-00-DX1", "patient": clinical["patient"], "dx": "1"})
+    table = sheet[["slide", "patient"]].assign(part="test", ood="", n_tiles=9, n_positive=9, hti=drawn[0], reason="")
+    write_table(sheet, folder / "slides.tsv")
     write_table(table, folder / "hti.tsv")
-    analyse_survival(
-        heterogeneity=str(folder / "hti.tsv"), slides=str(folder / "slides.tsv"), traits=["KRAS", "EGFR"],
-        clinical=str(folder / "clinical.parquet"), expression=str(folder / "expression.parquet"),
-        summary=str(folder / "survival.json"), picture=str(folder / "survival.png"), groups=str(folder / "groups.png"),
-        cuts=[[0.3, 0.7]], horizon_years=10, covariates=["age"],
-    )  # fmt: skip
-    found = read_json(folder / "survival.json")
+    found = analyse(folder, traits=["KRAS", "EGFR", "CD274"], horizon_years=10, covariates=["age", "is_female"])
     assert found["selection"][-1]["patients"] == found["patients"] == 453
-    for cut in found["cuts"]:
-        assert sum(group["n"] for group in cut["groups"]) + cut["in_neither"] == 453
-    assert found["continuous"]["cox_adjusted"]["incomplete"] == int(clinical["age"].isna().sum())
+    assert found["events"] == event.sum()
+    (cut,) = found["cuts"]
+    assert sum(group["n"] for group in cut["groups"]) + cut["in_neither"] == 453
+    assert cut["logrank"]["p"] == pytest.approx(p[0], rel=1e-9)
+    for pair, gene in zip(cut["baselines"], ("KRAS", "EGFR", "CD274"), strict=False):
+        above = (expression[gene] > expression[gene].median()).to_numpy()
+        chi2, expected = survdiff(time, event.astype(int), above)
+        assert pair["bulk"]["logrank"]["statistic"] == pytest.approx(chi2, rel=1e-9)
+        assert pair["bulk"]["logrank"]["p"] == pytest.approx(expected, rel=1e-9)
+        fitted = PHReg(time, above[:, None].astype(float), status=event.astype(int), ties="efron").fit()
+        (term,) = pair["bulk"]["cox"]["terms"]
+        assert np.log(term["hazard_ratio"]) == pytest.approx(fitted.params[0], abs=1e-5)
+    beside = clinical[["age", "is_female"]].to_numpy(float)
+    complete = ~np.isnan(beside).any(axis=1)
+    table = np.column_stack([drawn[0] > 0.5, beside])[complete].astype(float)
+    fitted = PHReg(time[complete], table, status=event[complete].astype(int), ties="efron").fit()
+    ratios = [term["hazard_ratio"] for term in cut["cox_adjusted"]["terms"]]
+    assert np.log(ratios) == pytest.approx(fitted.params, abs=1e-5)
+    assert cut["cox_adjusted"]["incomplete"] == (~complete).sum()

@@ -1,0 +1,173 @@
+"""The whole workflow on fifteen small synthetic slides, and what happens when it is asked again."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from histocarta.files import read_json, read_table, write_table
+from histocarta.simulate import PRESETS, UNUSABLE, simulate_cohort
+
+ROOT = Path(__file__).parent.parent.parent
+# Usable ones: five of each class train and validate, two test. One of them has two slides; on top come two patients whose
+# slides cannot be used (one is empty, one has no resolution).
+PATIENTS = 12
+FLAT = "flat"  # a trait that is the same in all patients: left out, and nothing else with it
+STUDY = {
+    "study": "tiny",
+    "seed": 3,
+    "max_excluded": 0.2,
+    "cohorts": {
+        "tiny": {
+            "slides": "data/slides.tsv",
+            "expression": [{"path": "data/expression.tsv"}],
+            "clinical": "data/clinical.tsv",
+        }
+    },
+    "layouts": {"grid": {"size": 75, "min_sharpness": None}},
+    "tasks": {
+        "extremes": {
+            "layout": "grid",
+            "scheme": "halves",
+            "traits": ["A", "B", FLAT],
+            "labels": {"low": 50, "high": 50, "near": 0},
+            "model": {"network": "tiny", "size": 32, "batch_norm_momentum": 0.9},
+            "training": {
+                "validations_per_epoch": 1,
+                "min_steps": 4,
+                "max_validations": 2,
+                "all_rounds_in_one_job": True,
+            },
+            "vote": {"best": 1},
+        }
+    },
+    "splits": {"halves": {"test": 0.17, "validation": 0.25, "rounds": 2}},
+    "heterogeneity": [{"task": "extremes", "traits": ["A", "B"]}],
+}
+
+
+def snakemake(folder, *arguments):
+    """Run the workflow of the checkout on the study in ``folder``; its words, errors included."""
+    study = ["--configfile", folder / "study.yaml", "--directory", folder]
+    # Two small networks side by side: a job's time is that of starting TensorFlow.
+    small = ["--cores", 2, "--resources", "gpu=2", "--set-threads", "train_extremes=1", "score_extremes=1"]
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", *study, *arguments, *small]
+    own = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.returncode, done.stdout
+
+
+def jobs(text):
+    """Rule and wildcards of every job that Snakemake names."""
+    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE)
+    found = [(rule, re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)) for rule, block in blocks]
+    return [(rule, dict(pair.split("=", 1) for pair in match[1].split(", ")) if match else {}) for rule, match in found]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a study that ran to its report."""
+    folder = tmp_path_factory.mktemp("study")
+    recipe = replace(PRESETS["small"], patients=PATIENTS)
+    here = Path.cwd()
+    os.chdir(folder)  # the sheet's paths are relative to the folder that the workflow runs in
+    try:
+        simulate_cohort(output="data", recipe=recipe, seed=1)
+    finally:
+        os.chdir(here)
+    expression = read_table(folder / "data" / "expression.tsv")
+    expression.loc[len(expression)] = [FLAT] + ["1.5"] * (expression.shape[1] - 1)
+    write_table(expression, folder / "data" / "expression.tsv")
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    code, text = snakemake(folder)
+    assert code == 0, text[-10000:]
+    return folder
+
+
+def test_the_report_opens_offline(finished):
+    page = (finished / "results" / "tiny" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= 10
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_every_result_has_its_place(finished):
+    results = finished / "results" / "tiny"
+    for trait in ("A", "B", FLAT):
+        metrics = read_json(results / "traits" / trait / "extremes" / "consensus" / "metrics.json")
+        assert (metrics["trait"], metrics["status"]) == (trait, "excluded" if trait == FLAT else "ok")
+        models = sorted((results / "traits" / trait / "extremes").glob("round-*/model.keras"))
+        assert [path.parent.name for path in models] == ["round-1", "round-2"]
+    table = read_table(results / "tables" / "extremes.tsv").set_index("trait")
+    assert set(table.index) == {"A", "B", FLAT}
+    assert table.loc[FLAT, "status"] == "excluded"
+    heterogeneity = read_table(results / "heterogeneity" / "extremes" / "A+B" / "hti.tsv")
+    assert set(heterogeneity["slide"]) == set(usable(finished))
+    assert not list((finished / "state").glob("*/*/*/round-*")), "checkpoints of finished rounds are cleared"
+    logs = list((results / "logs").rglob("*.log"))
+    assert len(logs) >= 2 * len(read_table(finished / "data" / "slides.tsv")) + 3 * 5
+
+
+def usable(folder):
+    """Slides that the generator made fit for use."""
+    sheet = read_table(folder / "data" / "slides.tsv")
+    patients = sorted(sheet["patient"].unique())
+    return list(sheet.loc[~sheet["patient"].isin(patients[-len(UNUSABLE) :]), "slide"])
+
+
+def test_the_ledger_adds_up(finished):
+    """Checked against the generator: 15 slides of 14 patients came in, 2 slides of 2 patients cannot be used."""
+    ledger = read_table(finished / "results" / "tiny" / "ledger.tsv").astype({"count": int})
+    totals = ledger.pivot_table(
+        index=["stage", "scope", "kind"], columns="outcome", values="count", aggfunc="sum", fill_value=0
+    )
+    totals = totals[totals["in"] > 0]
+    assert len(totals) >= 5
+    pd.testing.assert_series_equal(totals["in"], totals["used"] + totals["excluded"], check_names=False)
+    assert totals.loc[("sheet", "", "slide"), "in"] == PATIENTS + 1 + len(UNUSABLE)
+    assert totals.loc[("tiles", "grid", "slide"), "used"] == len(usable(finished)) == PATIENTS + 1
+    assert totals.loc[("tiles", "grid", "patient"), ["used", "excluded"]].tolist() == [PATIENTS, len(UNUSABLE)]
+    assert totals.loc[("labels", "extremes", "trait"), ["used", "excluded"]].tolist() == [2, 1]
+    tiles = read_table(finished / "results" / "tiny" / "grid" / "manifest.tsv")["n_tiles"].astype(int).sum()
+    assert totals.loc[("tiles", "grid", "tile"), "used"] == tiles > 0
+
+
+def test_a_second_run_does_nothing(finished):
+    code, text = snakemake(finished)
+    assert (code, jobs(text)) == (0, []), text
+    assert "Nothing to be done" in text
+
+
+def test_one_trait_again_runs_its_jobs_alone(finished):
+    target = "results/tiny/traits/A/extremes/consensus/metrics.json"
+    before = read_json(finished / target)
+    (finished / target).unlink()
+    code, text = snakemake(finished, target)
+    assert code == 0, text
+    assert jobs(text) == [("vote_extremes", {"cohort": "tiny", "trait": "A", "task": "extremes"})]
+    assert read_json(finished / target) == before
+    # What is made from several traits follows; the other trait's own jobs do not.
+    code, text = snakemake(finished, "--dry-run")
+    assert code == 0
+    after = dict(jobs(text))
+    assert {"tabulate_cohort", "measure_heterogeneity", "write_ledger", "write_report"} <= set(after)
+    assert not [rule for rule, wildcards in after.items() if "trait" in wildcards or "slide" in wildcards]
+
+
+def test_a_mistyped_key_ends_in_one_clear_line(tmp_path):
+    study = STUDY | {"layouts": {"grid": {"size": 75, "stian": "none"}}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    code, text = snakemake(tmp_path)
+    lines = [line for line in text.splitlines() if "stian" in line]
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("Expected one of the keys size, mpp, stain, ")
+    assert lines[0].endswith("found 'stian' in layouts.grid; nearest: stain")
+    assert "Traceback (most recent call last)" not in text
+    assert not (tmp_path / "results").exists()
