@@ -34,6 +34,7 @@ wildcard_constraints:
 
 
 include: "rules/common.smk"
+include: "rules/paths.smk"
 include: "rules/data.smk"
 include: "rules/slides.smk"
 include: "rules/labels.smk"

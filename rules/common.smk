@@ -1,5 +1,5 @@
 # Reads:  the study (config), and of each cohort the slide sheet only.
-# Writes: nothing. Holds the small functions that turn wildcards into paths and parameters.
+# Writes: nothing. Holds the study and the small functions that tell a job about its cohort or slide.
 from pathlib import Path
 
 from histocarta.config import read_study
@@ -14,23 +14,66 @@ TRAITS = {name: read_traits(task["traits"]) for name, task in SETTINGS["tasks"].
 TENSORFLOW_ENV = f"../envs/{STUDY.tensorflow_env}.yaml"
 
 
+def sheets_of_cohort(wildcards):
+    """The user's tables that a cohort is made from, by name."""
+    return STUDY.cohorts[wildcards.cohort].files()
+
+
+def cohort_settings(wildcards):
+    """What :func:`histocarta.cohort.prepare_cohort` is told of a cohort."""
+    return STUDY.cohorts[wildcards.cohort].preparation()
+
+
+def gdc_md5(wildcards):
+    """The manifest's MD5 of a slide file."""
+    file = f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"
+    return next(sheet.set_index("file").at[file, "md5"] for sheet in SLIDES.values() if file in set(sheet["file"]))
+
+
+def slide_row(wildcards):
+    """What the sheet says of one slide, and what its cohort says of slides without a resolution."""
+    row, cohort = SLIDES[wildcards.cohort].loc[wildcards.slide], STUDY.cohorts[wildcards.cohort]
+    return {
+        "slide": wildcards.slide,
+        "patient": row["patient"],
+        "sheet_mpp": float(row["mpp"]) if row["mpp"] else None,
+        "region": [float(row[key]) for key in ("x", "y", "width", "height")] if row["x"] else None,
+        "exclude": row["exclude"],
+        "default_mpp": cohort.default_mpp,
+        "mpp_from_objective": cohort.mpp_from_objective,
+    }
+
+
+def slide_file(wildcards):
+    """The file that OpenSlide opens: the sheet's own, or the pyramid made from a plain image."""
+    row = SLIDES[wildcards.cohort].loc[wildcards.slide]
+    if row["exclude"]:
+        return []  # a slide that the sheet excludes need not be there, nor be downloaded
+    file = row["file"]
+    return f"results/{wildcards.cohort}/images/{Path(file).stem}.tif" if is_plain_image(file) else file
+
+
+def plain_image(wildcards):
+    """The plain image behind an imported pyramid."""
+    return plain_image_named(wildcards.image, SLIDES[wildcards.cohort]["file"])
+
+
+def plain_image_mpp(wildcards):
+    """The sheet's resolution of a plain image, µm per pixel; an image without one is the job's error to tell."""
+    sheet = SLIDES[wildcards.cohort].drop_duplicates("file").set_index("file")
+    return sheet.at[plain_image(wildcards), "mpp"]
+
+
+def tiling_settings(wildcards):
+    """How a layout's tiles are cut and judged."""
+    return STUDY.layouts[wildcards.layout].tiling()
+
+
+def staining_settings(wildcards):
+    """How a layout's stain is estimated."""
+    return STUDY.layouts[wildcards.layout].staining()
+
+
 def slides_of_cohort(wildcards):
     """All slides of the cohort: for cohort-level rules only, per-trait jobs read the manifest."""
     return list(SLIDES[wildcards.cohort].index)
-
-
-def rounds_of_scheme(name):
-    """Round numbers of a split scheme; leaving one patient out gives a round per patient."""
-    scheme = STUDY.splits[name]
-    patients = next(iter(SLIDES.values()))["patient"].nunique()
-    return list(range(1, 1 + (patients if scheme.leave_out == "patient" else scheme.rounds)))
-
-
-def spots_of_cohort(wildcards):
-    """The cohort's table of expression measured in place."""
-    return STUDY.cohorts[wildcards.cohort].spots
-
-
-def traits_joined(wildcards):
-    """The traits of a ``A+B`` path."""
-    return wildcards.traits.split("+")

@@ -2,22 +2,6 @@
 # Writes: results/{cohort}/sheets/: slides, expression and clinical tables, cleaned once, with every row left out and why.
 
 
-def sheets_of_cohort(wildcards):
-    """The user's tables that a cohort is made from, by name."""
-    return STUDY.cohorts[wildcards.cohort].files()
-
-
-def cohort_settings(wildcards):
-    """What :func:`histocarta.cohort.prepare_cohort` is told of a cohort."""
-    return STUDY.cohorts[wildcards.cohort].preparation()
-
-
-def gdc_md5(wildcards):
-    """The manifest's MD5 of a slide file."""
-    file = f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"
-    return next(sheet.set_index("file").at[file, "md5"] for sheet in SLIDES.values() if file in set(sheet["file"]))
-
-
 rule download_slide:
     output:
         file="{folder}/{uuid}/{filename}",

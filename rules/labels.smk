@@ -3,27 +3,6 @@
 #         the path. A fifth task is one more label rule here and one row in histocarta.tasks.
 
 
-def manifest_of_task(wildcards):
-    """The cohort manifest of the task's layout: the only slide-level input of a per-trait job."""
-    return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/manifest.tsv"
-
-
-def splits_of_task(wildcards):
-    """The split tables of the task's scheme, all rounds."""
-    scheme = STUDY.tasks[wildcards.task].scheme
-    return collect(
-        "results/{cohort}/splits/{scheme}/round-{round}.tsv",
-        cohort=wildcards.cohort,
-        scheme=scheme,
-        round=rounds_of_scheme(scheme),
-    )
-
-
-def unit_of_task(wildcards):
-    """What the task's scheme splits by: patient, section or block."""
-    return STUDY.splits[STUDY.tasks[wildcards.task].scheme].unit
-
-
 # A scheme decides how many rounds there are, so each scheme in use has its rule. Who has tiles decides who is split: the
 # manifest of the layout that the scheme's first task reads.
 for SCHEME, LAYOUT in {task.scheme: task.layout for task in reversed(STUDY.tasks.values())}.items():

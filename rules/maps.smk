@@ -2,12 +2,6 @@
 # Writes: cartographies (one trait) and heterogeneity maps and tables (several traits joined by +).
 
 
-def sites_of_slide(wildcards):
-    """Tile positions of one slide in the task's layout."""
-    layout = STUDY.tasks[wildcards.task].layout
-    return f"results/{wildcards.cohort}/slides/{wildcards.slide}/{layout}/sites.parquet"
-
-
 rule draw_map:
     input:
         scores="<trait>/consensus/scores.parquet",

@@ -3,50 +3,6 @@
 # Pixels are read and encoded once, without labels: every trait, round and task joins its labels to the same shards.
 
 
-def slide_row(wildcards):
-    """What the sheet says of one slide, and what its cohort says of slides without a resolution."""
-    row, cohort = SLIDES[wildcards.cohort].loc[wildcards.slide], STUDY.cohorts[wildcards.cohort]
-    return {
-        "slide": wildcards.slide,
-        "patient": row["patient"],
-        "sheet_mpp": float(row["mpp"]) if row["mpp"] else None,
-        "region": [float(row[key]) for key in ("x", "y", "width", "height")] if row["x"] else None,
-        "exclude": row["exclude"],
-        "default_mpp": cohort.default_mpp,
-        "mpp_from_objective": cohort.mpp_from_objective,
-    }
-
-
-def slide_file(wildcards):
-    """The file that OpenSlide opens: the sheet's own, or the pyramid made from a plain image."""
-    row = SLIDES[wildcards.cohort].loc[wildcards.slide]
-    if row["exclude"]:
-        return []  # a slide that the sheet excludes need not be there, nor be downloaded
-    file = row["file"]
-    return f"results/{wildcards.cohort}/images/{Path(file).stem}.tif" if is_plain_image(file) else file
-
-
-def plain_image(wildcards):
-    """The plain image behind an imported pyramid."""
-    return plain_image_named(wildcards.image, SLIDES[wildcards.cohort]["file"])
-
-
-def plain_image_mpp(wildcards):
-    """The sheet's resolution of a plain image, µm per pixel; an image without one is the job's error to tell."""
-    sheet = SLIDES[wildcards.cohort].drop_duplicates("file").set_index("file")
-    return sheet.at[plain_image(wildcards), "mpp"]
-
-
-def tiling_settings(wildcards):
-    """How a layout's tiles are cut and judged."""
-    return STUDY.layouts[wildcards.layout].tiling()
-
-
-def staining_settings(wildcards):
-    """How a layout's stain is estimated."""
-    return STUDY.layouts[wildcards.layout].staining()
-
-
 rule import_image:
     input:
         image=plain_image,

@@ -2,16 +2,6 @@
 # Writes: the cohort table (Table 1 of Levy-Jurgenson 2020) and the survival analysis of a set of traits.
 
 
-def placed_spots_of_task(wildcards):
-    """The cohort's spots on the tiles of the task's layout."""
-    return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/spots.parquet"
-
-
-def traits_of_task(wildcards):
-    """The traits that the study asks of a task; any other can still be asked for by its path."""
-    return TRAITS[wildcards.task]
-
-
 rule tabulate_cohort:
     input:
         metrics=collect(

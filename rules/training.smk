@@ -4,12 +4,6 @@
 # GPU rules: train_<task>, score_<task>.
 
 
-def rounds_of_job(wildcards):
-    """Round numbers that one training job is for: its path's round, or all where the job trains them together."""
-    round = wildcards.get("round")
-    return [int(round)] if round else rounds_of_scheme(STUDY.tasks[wildcards.task].scheme)
-
-
 for TASK, SETTING in STUDY.tasks.items():
     LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
     UNIT = STUDY.splits[SCHEME].unit

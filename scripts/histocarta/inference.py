@@ -38,6 +38,7 @@ def score_cohort(manifest: pd.DataFrame, paths: list[str], *, batch: int, precis
     slides = manifest.assign(n_tiles=manifest["n_tiles"].astype(int))
     slides = slides[slides["n_tiles"] > 0].reset_index(drop=True)
     pipeline.check_shards(slides)
+    networks.check_same(paths)
     model = networks.load_model(paths[0], precision=precision)
     weights = [_weights(model, path) for path in paths]
     score = _compiled(model)

@@ -136,13 +136,12 @@ def load_model(path: str | Path, *, precision: str = "float32") -> keras.Model:
     return model if model.get_layer(SCALE).dtype_policy.name == precision else _recast(model, precision)
 
 
-def same_architecture(paths: list[str]) -> bool:
-    """Whether all the model files describe one and the same network, so that their weights can be exchanged."""
-    configs = []
-    for path in paths:
-        with zipfile.ZipFile(path) as archive:
-            configs.append(json.loads(archive.read("config.json")))
-    return all(config == configs[0] for config in configs)
+def check_same(paths: list[str]) -> None:
+    """Raise InputError unless all the files hold one and the same network, so that their weights can be exchanged."""
+    first, *others = (_config(path) for path in paths)
+    for path, config in zip(paths[1:], others, strict=True):
+        if config != first:
+            raise InputError(f"I-MODEL Expected one network in all rounds, found {path} to differ from {paths[0]}")
 
 
 def _recast(model: keras.Model, precision: str) -> keras.Model:
@@ -170,3 +169,8 @@ def _precision(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _config(path: str) -> dict:
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))

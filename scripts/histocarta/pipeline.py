@@ -83,7 +83,7 @@ def training_batches(
     shards, labels = slides["shard"].to_numpy(str), slides["label"].to_numpy(np.float32)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
-        seeds = tf.cast(tf.random.experimental.stateless_fold_in([seed, 0], number), tf.int64)
+        seeds = tf.random.stateless_uniform([2], _pair(seed, number), minval=None, maxval=None, dtype=tf.int64)
         order = tf.data.Dataset.from_tensor_slices((shards, labels))
         order = order.shuffle(len(shards), seed=seeds[0], reshuffle_each_iteration=False)
         records = order.interleave(
@@ -145,9 +145,7 @@ def flip_tile(image: tf.Tensor, *, seed: int, index: tf.Tensor, augment: Sequenc
     """``image`` flipped along each axis of ``augment`` with probability 1/2, independently, by (seed, index) alone."""
     if not augment:
         return image
-    draws = tf.random.stateless_uniform(
-        [len(augment)], tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
-    )
+    draws = tf.random.stateless_uniform([len(augment)], _pair(seed, index))
     for number, name in enumerate(augment):
         axis = FLIPS[name]
         image = tf.cond(
@@ -158,3 +156,8 @@ def flip_tile(image: tf.Tensor, *, seed: int, index: tf.Tensor, augment: Sequenc
 
 def _labelled_records(shard: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
     return tf.data.Dataset.zip((tf.data.TFRecordDataset(shard), tf.data.Dataset.from_tensors(label).repeat()))
+
+
+def _pair(seed: int, number: tf.Tensor) -> tf.Tensor:
+    """The seed of a stateless operation that depends on both alone."""
+    return tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])

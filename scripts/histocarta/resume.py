@@ -177,7 +177,7 @@ def only_writer(folder: str | Path) -> Iterator[None]:
 
 
 def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]  # copies: the variables go on
+    return [np.array(variable.numpy()) for variable in variables]  # copies: the variables go on
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+# Reads:  the study, as rules/common.smk has it.
+# Writes: nothing. Holds the small functions that turn a task, a trait or a cohort into paths.
+
+
+def rounds_of_scheme(name):
+    """Round numbers of a split scheme; leaving one patient out gives a round per patient."""
+    scheme = STUDY.splits[name]
+    patients = next(iter(SLIDES.values()))["patient"].nunique()
+    return list(range(1, 1 + (patients if scheme.leave_out == "patient" else scheme.rounds)))
+
+
+def manifest_of_task(wildcards):
+    """The cohort manifest of the task's layout: the only slide-level input of a per-trait job."""
+    return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/manifest.tsv"
+
+
+def splits_of_task(wildcards):
+    """The split tables of the task's scheme, all rounds."""
+    scheme = STUDY.tasks[wildcards.task].scheme
+    return collect(
+        "results/{cohort}/splits/{scheme}/round-{round}.tsv",
+        cohort=wildcards.cohort,
+        scheme=scheme,
+        round=rounds_of_scheme(scheme),
+    )
+
+
+def unit_of_task(wildcards):
+    """What the task's scheme splits by: patient, section or block."""
+    return STUDY.splits[STUDY.tasks[wildcards.task].scheme].unit
+
+
+def rounds_of_job(wildcards):
+    """Round numbers that one training job is for: its path's round, or all where the job trains them together."""
+    round = wildcards.get("round")
+    return [int(round)] if round else rounds_of_scheme(STUDY.tasks[wildcards.task].scheme)
+
+
+def sites_of_slide(wildcards):
+    """Tile positions of one slide in the task's layout."""
+    layout = STUDY.tasks[wildcards.task].layout
+    return f"results/{wildcards.cohort}/slides/{wildcards.slide}/{layout}/sites.parquet"
+
+
+def traits_joined(wildcards):
+    """The traits of a ``A+B`` path."""
+    return wildcards.traits.split("+")
+
+
+def spots_of_cohort(wildcards):
+    """The cohort's table of expression measured in place."""
+    return STUDY.cohorts[wildcards.cohort].spots
+
+
+def placed_spots_of_task(wildcards):
+    """The cohort's spots on the tiles of the task's layout."""
+    return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/spots.parquet"
+
+
+def traits_of_task(wildcards):
+    """The traits that the study asks of a task; any other can still be asked for by its path."""
+    return TRAITS[wildcards.task]
+
+
+def of_every_task(pattern):
+    """An input function: ``pattern`` filled with every trait, task and layout of the study."""
+
+    def paths(wildcards):
+        return sorted(
+            {
+                pattern.format(cohort=wildcards.cohort, task=name, layout=task.layout, trait=trait)
+                for name, task in STUDY.tasks.items()
+                for trait in TRAITS[name]
+            }
+        )
+
+    return paths
+
+
+def of_every_slide(name, *, layouts=tuple(STUDY.layouts)):
+    """An input function: one file of every slide in each of the ``layouts`` that a task reads."""
+    used = sorted({task.layout for task in STUDY.tasks.values()} & set(layouts))
+
+    def paths(wildcards):
+        return collect(
+            "results/{cohort}/slides/{slide}/{layout}/{name}",
+            cohort=wildcards.cohort,
+            slide=SLIDES[wildcards.cohort].index,
+            layout=used,
+            name=name,
+        )
+
+    return paths
+
+
+def stains_of_cohort(wildcards):
+    """Stain records of the layouts that normalise colours."""
+    stained = [name for name, layout in STUDY.layouts.items() if layout.stain != "none"]
+    return of_every_slide("stain.json", layouts=stained)(wildcards)
+
+
+def heterogeneity_of_cohort(name):
+    """An input function: one file of each set of traits that the study asks heterogeneity of."""
+
+    def paths(wildcards):
+        return [
+            f"results/{wildcards.cohort}/heterogeneity/{item.task}/{'+'.join(item.traits)}/{name}"
+            for item in STUDY.heterogeneity
+        ]
+
+    return paths
+
+
+def has_survival(cohort):
+    """Whether the cohort has a clinical sheet, without which there is no survival analysis."""
+    return STUDY.cohorts[cohort].clinical is not None
+
+
+def survival_of_cohort(wildcards):
+    """Survival analyses of a cohort with a clinical sheet, none of another."""
+    return heterogeneity_of_cohort("survival.json")(wildcards) if has_survival(wildcards.cohort) else []
+
+
+def spot_agreements_of_cohort(wildcards):
+    """Comparisons of every trait's map with measured spots, where the cohort has any."""
+    pattern = "results/{cohort}/traits/{trait}/{task}/consensus/spots.json"
+    return of_every_task(pattern)(wildcards) if spots_of_cohort(wildcards) else []
+
+
+def folder_of_report(wildcards, output):
+    """The cohort's folder, where the report looks up pictures beside the tables that it is given."""
+    return str(Path(output.report).parent)

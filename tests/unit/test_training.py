@@ -1,0 +1,315 @@
+"""Rounds of training: what they learn from, when they stop, what they leave."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import learning_kit
+import numpy as np
+import pandas as pd
+import pytest
+from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
+
+from histocarta import models as networks
+from histocarta import training
+from histocarta.errors import InputError
+from histocarta.files import read_json, read_table, write_json, write_table
+from histocarta.resume import Patience, TrainingState
+from histocarta.tasks import TASKS
+from histocarta.validation import HISTORY, Settings, Validation, is_better, validation_strides
+
+PLAIN = Settings(TASKS["extremes"], MODEL | {"pooling": "avg"}, TRAINING, "slide_auc", 0.5)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two rounds, trained; with the log."""
+    arguments = make_study(tmp_path_factory.mktemp("study"))
+    training.train_rounds(**arguments)
+    return arguments
+
+
+def rows_of(history):
+    with Path(history).open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(
+    ("n_tiles", "batch", "per_epoch", "least", "steps"),
+    [
+        (2303, 144, 16, 1, 1),  # the released code: 2303 // (144 * 16) = 0 steps
+        (2304, 144, 16, 1, 1),
+        (10_000, 32, 16, 1, 19),
+        (1800, 32, 4, 20, 20),
+    ],
+)
+def test_steps_per_validation_are_never_none(n_tiles, batch, per_epoch, least, steps):
+    changes = {"batch": batch, "validations_per_epoch": per_epoch, "min_steps": least}
+    assert Settings(TASKS["extremes"], MODEL, TRAINING | changes, "slide_auc", 0.5).steps(n_tiles) == steps
+
+
+def test_colour_is_learnt_and_the_best_weights_are_written(study):
+    for path, sidecar, history in zip(study["models"], study["sidecars"], study["histories"], strict=True):
+        facts, rows = read_json(sidecar), rows_of(history)
+        assert facts["status"] == "ok"
+        assert facts["validation"]["validation_slide_auc"] == 1.0
+        assert facts["parts"]["train"] == {"slides": 8, "tiles": 96, "high": 4, "low": 4}
+        assert facts["parts"]["validation"]["slides"] == 4
+        best = [row for row in rows if float(row["step"]) == facts["validation"]["step"]]
+        assert float(best[0]["validation_loss"]) == facts["validation"]["validation_loss"]
+        assert networks.holds_model(path)
+
+
+def test_the_written_model_is_the_one_of_the_best_validation(study):
+    facts = read_json(study["sidecars"][0])
+    plan = training.plan_round(
+        read_table(study["manifest"]), read_table(study["labels"]), read_table(study["splits"][0]),
+        number=1, facts=read_json(study["summary"]), seed=1, task=TASKS["extremes"],
+    )  # fmt: skip
+    dataset = training.pipeline.ordered_batches(plan.validation, size=16, batch=64)
+    scores = networks.load_model(study["models"][0]).predict(dataset.map(lambda tile, _: tile), verbose=0)[:, 0]
+    labels = np.repeat(plan.validation["label"].to_numpy(), plan.validation["n_tiles"])
+    loss = -np.mean(np.where(labels == 1, np.log(scores), np.log1p(-scores)))  # binary cross-entropy
+    assert loss == pytest.approx(facts["validation"]["validation_loss"], rel=1e-4)
+
+
+def test_history_has_its_columns_and_one_row_per_validation(study):
+    rows = rows_of(study["histories"][0])
+    assert tuple(rows[0]) == HISTORY
+    assert [int(float(row["step"])) for row in rows] == [3, 6, 9, 12, 15, 18]  # 96 tiles // (16 * 4) = 1, raised to 3
+    assert float(rows[0]["epoch"]) == pytest.approx(3 * 16 / 96)
+    assert {float(row["learning_rate"]) for row in rows} == {0.01}
+
+
+def test_sidecar_names_settings_seed_data_and_versions(study):
+    facts = read_json(study["sidecars"][1])
+    assert (facts["round"], facts["trait"], facts["task"], facts["seed"]) == (2, "MKI67", "extremes", 1)
+    assert facts["model"]["pooling"] == "avg"  # filled in from the study's fidelity
+    assert facts["manifest_sha256"] == training.sha256(study["manifest"])
+    assert {"tensorflow", "keras"} <= set(facts["software"])
+    assert facts["audit"] == {"independent": True}
+    assert "random" not in json.dumps(facts)
+
+
+def test_the_state_folder_is_gone_and_a_tensorboard_log_is_there(study):
+    assert not list(Path(study["state_dir"]).glob("*/*"))
+    assert len(list(Path(study["histories"][0]).parent.glob("tensorboard/events.out.tfevents.*"))) == 1
+
+
+def test_rounds_differ_and_one_alone_gives_what_it_gives_among_others(study, tmp_path):
+    weights = [read_member(path, "model.weights.h5") for path in study["models"]]
+    assert weights[0] != weights[1]
+    alone = study | {"splits": study["splits"][1:], "rounds": [2]} | outputs_in(tmp_path, [2])
+    training.train_rounds(**alone)
+    assert read_member(alone["models"][0], "model.weights.h5") == weights[1]
+    assert Path(alone["histories"][0]).read_bytes() == Path(study["histories"][1]).read_bytes()
+
+
+def test_the_training_graph_is_traced_once_for_all_rounds(study, tmp_path, monkeypatch):
+    calls = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: calls.append(1) or step(self, data))
+    training.train_rounds(**study | outputs_in(tmp_path, study["rounds"]))
+    assert len(calls) == 1
+
+
+def test_an_excluded_trait_leaves_empty_valid_outputs(study, tmp_path):
+    write_json(
+        {"trait": "X", "status": "excluded", "code": "B-TIES", "reason": "P20 = P80 = 0"}, tmp_path / "labels.json"
+    )
+    excluded = study | {"summary": str(tmp_path / "labels.json")} | outputs_in(tmp_path, study["rounds"])
+    training.train_rounds(**excluded)
+    for path, sidecar, history in zip(excluded["models"], excluded["sidecars"], excluded["histories"], strict=True):
+        assert not networks.holds_model(path)
+        assert rows_of(history) == []
+        assert Path(history).read_text() == ",".join(HISTORY) + "\n"
+        facts = read_json(sidecar)
+        assert (facts["status"], facts["code"], facts["reason"]) == ("excluded", "B-TIES", "P20 = P80 = 0")
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "code", "reason"),
+    [
+        ("train", lambda label: 1.0, "M-ONE-CLASS", "all 8 training slides are of one class"),
+        ("train", lambda label: math.nan, "M-EMPTY", "no training slide has tiles and a label"),
+        ("validation", lambda label: math.nan, "M-EMPTY", "no validation slide has tiles and a label"),
+    ],
+)
+def test_a_round_without_what_it_needs_is_excluded_with_the_reason(study, part, change, code, reason):
+    labels, split = read_table(study["labels"]), read_table(study["splits"][0])
+    there = labels["slide"].isin(split.loc[split["part"] == part, "slide"])
+    labels = labels.assign(label=labels["label"].where(~there, labels["label"].map(change)))
+    plan = training.plan_round(
+        read_table(study["manifest"]),
+        labels,
+        split,
+        number=1,
+        facts=read_json(study["summary"]),
+        seed=1,
+        task=TASKS["extremes"],
+    )
+    assert (plan.code, plan.reason) == (code, reason)
+
+
+def test_one_class_in_validation_falls_back_to_the_loss_and_says_so(study, tmp_path, capsys):
+    labels, split = read_table(study["labels"]), read_table(study["splits"][0])
+    there = labels["slide"].isin(split.loc[split["part"] == "validation", "slide"])
+    write_table(labels.assign(label=labels["label"].mask(there & (labels["label"] == 0))), tmp_path / "labels.parquet")
+    one = study | {"labels": str(tmp_path / "labels.parquet"), "splits": study["splits"][:1], "rounds": [1]}
+    one |= {"training": TRAINING | {"max_validations": 3}} | outputs_in(tmp_path, [1])
+    training.train_rounds(**one)
+    rows, best = rows_of(one["histories"][0]), read_json(one["sidecars"][0])["validation"]
+    assert [row["validation_slide_auc"] for row in rows] == ["", "", ""]
+    assert best["validation_loss"] == min(float(row["validation_loss"]) for row in rows)
+    assert "validation slides are of one class; the validation loss alone chooses" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_a_number_ends_the_round_with_its_reason(study, tmp_path):
+    """TerminateOnNaN would delete the backup and return as if all were well (keras-team/keras#21771)."""
+    wild = study | {"training": TRAINING | {"learning_rate": 1e38}} | outputs_in(tmp_path, study["rounds"])
+    training.train_rounds(**wild)
+    for path, sidecar in zip(wild["models"], wild["sidecars"], strict=True):
+        facts = read_json(sidecar)
+        assert (facts["status"], facts["code"]) == ("excluded", "M-NAN")
+        assert "in steps 1-3" in facts["reason"] or "in steps 4-6" in facts["reason"]
+        assert not networks.holds_model(path)
+
+
+def test_a_shard_cut_between_records_stops_the_job(study, tmp_path):
+    manifest = read_table(study["manifest"])
+    manifest.loc[manifest["slide"] == "s00", "n_tiles"] = "13"
+    write_table(manifest, tmp_path / "manifest.tsv")
+    with pytest.raises(InputError, match=r"M-SHARD Expected 13 records in .*s00\.tfrecord"):
+        training.train_rounds(**study | {"manifest": str(tmp_path / "manifest.tsv")} | outputs_in(tmp_path, [1, 2]))
+
+
+def test_splits_in_the_wrong_order_are_refused(study, tmp_path):
+    with pytest.raises(InputError, match=r"Expected the split of round 1, found that of \[2\]"):
+        training.train_rounds(**study | {"splits": study["splits"][::-1]} | outputs_in(tmp_path, [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("auc", "loss", "better"),
+    [
+        (0.9, 2.0, True),
+        (0.7, 0.1, False),
+        (0.8, 0.4, True),
+        (0.8, 0.6, False),
+        (math.nan, 0.4, True),
+        (math.nan, 0.6, False),
+    ],
+)
+def test_better_is_a_higher_metric_then_a_lower_loss(auc, loss, better):
+    best = {"validation_slide_auc": 0.8, "validation_loss": 0.5}
+    assert (
+        is_better({"validation_slide_auc": auc, "validation_loss": loss}, best, metric="validation_slide_auc") is better
+    )
+    assert is_better({"validation_slide_auc": auc, "validation_loss": loss}, None, metric="validation_slide_auc")
+
+
+def test_validation_figures_are_of_tiles_and_of_slides():
+    """Slides a (low) and b (high), 3 and 2 tiles, scores strictly above .5 count: shares 1/3 and 1/2, so slide AUC 1."""
+    watch = Validation.__new__(Validation)
+    watch.settings, watch.counts = PLAIN, np.array([3, 2])
+    watch.slide_of, watch.slide_labels = np.array([0, 0, 0, 1, 1]), np.array([0, 1], np.float32)
+    scores = np.array([0.9, 0.5, 0.1, 0.5, 0.8], np.float32)
+    figures = watch.measure(scores)
+    assert figures["validation_slide_auc"] == 1.0
+    assert figures["validation_tile_auc"] == pytest.approx((1 + 0.5 + 0 + 1 + 1 + 0) / 6)  # pairs, ties one half
+    assert figures["validation_loss"] == pytest.approx(-np.mean(np.log([0.1, 0.5, 0.9, 0.5, 0.8])), rel=1e-5)
+
+
+def test_learning_rate_and_stop_follow_keras_own_callbacks():
+    """Outside truth: ReduceLROnPlateau(patience=3) and EarlyStopping(patience=7) of Keras on the same losses."""
+    losses = np.random.default_rng(2).normal(1, 0.2, 60) * np.linspace(1, 0.7, 60)
+    theirs = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    theirs.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    hooks = [
+        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=3),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=7),
+    ]
+    expected = []
+    for hook in hooks:
+        hook.set_model(theirs)
+        hook.on_train_begin()
+    theirs.stop_training = False
+    for epoch, loss in enumerate(losses):
+        for hook in hooks:
+            hook.on_epoch_end(epoch, {"val_loss": loss})
+        expected.append(float(theirs.optimizer.learning_rate))
+        if theirs.stop_training:
+            break
+    mine = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    mine.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    mine.stop_training = False
+    watch = Validation.__new__(Validation)
+    watch.set_model(mine)
+    watch.what = "test"
+    watch.settings = Settings(
+        TASKS["extremes"], MODEL, TRAINING | {"plateau": 3, "stop": 7, "max_validations": 1000}, "slide_auc", 0.5
+    )
+    watch.state, found = TrainingState(), []
+    for loss in losses:
+        row = {"validation_loss": float(loss), "learning_rate": float(mine.optimizer.learning_rate)}
+        watch.state.history.append(row)
+        watch._be_patient(row)
+        found.append(float(mine.optimizer.learning_rate))
+        if mine.stop_training:
+            break
+    assert len(found) == len(expected) < 60
+    assert len(set(expected)) > 1
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert watch.state.ended == "the validation loss did not fall in 7 validations"
+
+
+def test_patience_counts_from_the_last_improvement():
+    patience = Patience()
+    for loss, wait in ((1.0, 0), (1.0, 1), (0.99995, 2), (0.9, 0), (2.0, 1)):
+        patience = patience.after(loss, least=1e-4)
+        assert patience.wait == wait
+
+
+def test_a_cap_on_validation_tiles_is_shared_evenly_by_the_slides():
+    n_tiles = np.array([100, 40, 3])
+    assert validation_strides(n_tiles, None).tolist() == [1, 1, 1]
+    strides = validation_strides(n_tiles, 30)
+    assert (-(-n_tiles // strides)).tolist() == [10, 10, 3]
+
+
+def test_a_gpu_that_the_scheduler_gave_but_tensorflow_cannot_see_is_an_error(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    monkeypatch.setattr(training.tf.config, "list_logical_devices", lambda kind: [])
+    with pytest.raises(InputError, match=r"M-NOGPU Expected GPU 0, given by SLURM, found none in TensorFlow"):
+        training.choose_devices(1)
+    monkeypatch.delenv("SLURM_JOB_GPUS")
+    with pytest.raises(InputError, match=r"M-NOGPU Expected 4 GPUs \(training\.gpus\), found 0"):
+        training.choose_devices(4)
+
+
+MIRRORED = """
+import json, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from histocarta.training import train_rounds
+train_rounds(**json.loads(open(sys.argv[1]).read()))
+"""
+
+
+def test_two_devices_in_step_learn_too_and_the_ragged_last_batch_does_no_harm(study, tmp_path):
+    """Two virtual CPU devices; 48 validation tiles in batches of 32 leave a last batch of 16."""
+    pair = study | {"training": TRAINING | {"gpus": 2, "batch": 32}} | outputs_in(tmp_path, study["rounds"])
+    (tmp_path / "arguments.json").write_text(json.dumps(pair))
+    command = [sys.executable, "-c", MIRRORED, str(tmp_path / "arguments.json")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(learning_kit.__file__).parent)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [read_json(sidecar)["validation"]["validation_slide_auc"] for sidecar in pair["sidecars"]] == [1.0, 1.0]
+
+
+def test_histories_can_be_read_by_pandas(study):
+    frame = pd.read_csv(study["histories"][0])
+    assert frame["validation_slide_auc"].between(0, 1).all()
