@@ -34,10 +34,10 @@ def _inception_v3(images: keras.KerasTensor) -> keras.KerasTensor:
 
 def _tiny(images: keras.KerasTensor) -> keras.KerasTensor:
     """Two convolutions with batch normalisation: for tests and trial runs of the workflow, not for science."""
-    for filters in (8, 16):
-        images = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(images)
-        images = keras.layers.BatchNormalization()(images)
-        images = keras.layers.ReLU()(images)
+    for n, filters in enumerate((8, 16)):
+        images = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv{n}")(images)
+        images = keras.layers.BatchNormalization(name=f"norm{n}")(images)
+        images = keras.layers.ReLU(name=f"relu{n}")(images)
     return images
 
 

@@ -1,56 +1,35 @@
 """What a cohort's report shows and in which order: one HTML file that opens offline and carries its pictures."""
 
-import base64
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment
 
 from histocarta import fidelity, figures
 from histocarta.cartography import draw_combination_map, draw_map
-from histocarta.files import read_json, read_table, replacing
+from histocarta.files import read_json, read_table
+from histocarta.report_page import (
+    Picture,
+    Section,
+    Table,
+    cell,
+    data_uri,
+    gallery_uri,
+    interval,
+    number,
+    p_text,
+    picture_uri,
+    whole_table,
+    write_page,
+)
 from histocarta.stain_gallery import stain_pairs
 from histocarta.versions import software
 
 GALLERY = 12  # pictures of a kind; the rest lie beside the report
 NOT_INDEPENDENT = "not independent: the same patients stand on both sides of the split"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image inside the page, as a data URI, and what it shows."""
-
-    uri: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows for the page; numbers are right-aligned, a folded table opens on a click."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    title: str = ""
-    folded: bool = False
-
-
-@dataclass
-class Section:
-    """One part of the report."""
-
-    title: str
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    figures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    gallery: list[Picture] = field(default_factory=list)
-    preformatted: str = ""
 
 
 def write_report(
@@ -79,12 +58,7 @@ def write_report(
     sections += [survival_section(path) for path in survival]
     sections += [spot_section(spots)] if spots else []
     sections.append(settings_section(study))
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        files("histocarta").joinpath("templates/report.html").read_text(encoding="utf-8")
-    )
-    with replacing(report) as temporary:
-        text = page.render(cohort=cohort, study=study, software=software(), sections=sections)
-        temporary.write_text(text, encoding="utf-8")
+    write_page(report, cohort=cohort, study=study, sections=sections)
 
 
 def cohort_section(ledger: str, flow: str) -> Section:
@@ -94,8 +68,8 @@ def cohort_section(ledger: str, flow: str) -> Section:
     return Section(
         "Cohort",
         notes=["What came in is what was used plus what is listed here; the run fails where it does not add up."],
-        figures=[Picture(_uri(flow), "From the sheet to the analysis")],
-        tables=[_table(left_out, title="Left out, and why", folded=True)],
+        figures=[Picture(picture_uri(flow), "From the sheet to the analysis")],
+        tables=[whole_table(left_out, title="Left out, and why", folded=True)],
     )
 
 
@@ -112,72 +86,84 @@ def slide_section(manifest: str, root: str) -> Section:
         ],
         gallery=[
             Picture(
-                _uri(f"{root}/slides/{row.slide}/{layout}/tiles.png"), f"{row.slide}: {row.n_tiles} tiles {row.reason}"
+                gallery_uri(f"{root}/slides/{row.slide}/{layout}/tiles.png"),
+                f"{row.slide}: {row.n_tiles} tiles {row.reason}",
             )
             for row in shown.itertuples()
         ],
     )
     usable = slides.loc[slides["n_tiles"] > 0, "slide"]
     section.gallery += [
-        Picture(_data_uri(picture), caption) for picture, caption in stain_pairs(usable, root=root, layout=layout)
+        Picture(data_uri(picture), caption) for picture, caption in stain_pairs(usable, root=root, layout=layout)
     ]
     return section
 
 
 def task_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:
-    """Table 1, score box plots, learning curves and cartographies of one task."""
-    task = Path(table).stem
-    rows = read_table(table)
+    """Performance, learning curves and cartographies of one task."""
+    task, rows = Path(table).stem, read_table(table)
     slides = {
         row.trait: read_table(f"{root}/traits/{row.trait}/{task}/consensus/slides.parquet") for row in rows.itertuples()
     }
     scored = {trait: frame for trait, frame in slides.items() if len(frame)}
-    performance = Section(
+    layout = study["tasks"][task]["layout"]
+    return [
+        performance_section(rows, scored, task=task),
+        learning_section(list(slides), root, task=task),
+        map_section(scored, root, task=task, layout=layout),
+    ]
+
+
+def performance_section(rows: pd.DataFrame, scored: dict[str, pd.DataFrame], *, task: str) -> Section:
+    """Table 1 and the score box plots (their Fig. 2)."""
+    section = Section(
         f"Performance ({task})",
         notes=[
-            "AUC by slide with the 95 % bootstrap interval over independent units; OOD: expression "
-            "between the training thresholds, judged against the median. FDR: Benjamini–Hochberg over the traits."
+            "AUC by slide with the 95 % bootstrap interval over independent units; OOD: expression between the "
+            "training thresholds, judged against the median. FDR: Benjamini–Hochberg over the traits."
         ],
         warnings=[NOT_INDEPENDENT] if set(rows["independent"]) - {"True", "true", "1"} else [],
         tables=[_performance(rows)],
+        gallery=[
+            Picture(data_uri(figures.png(figures.score_deciles(frame, trait=trait))), f"{trait}: score by decile")
+            for trait, frame in scored.items()
+        ],
     )
     if scored:
-        performance.figures.append(
-            Picture(
-                _data_uri(figures.png(figures.score_boxes(scored))),
-                "Slide score below and above the median (their Fig. 2)",
-            )
-        )
-    performance.gallery = [
-        Picture(
-            _data_uri(figures.png(figures.score_deciles(frame, trait=trait))), f"{trait}: score by decile of expression"
-        )
-        for trait, frame in scored.items()
-    ]
-    learning = Section(f"Learning curves ({task})")
-    for trait in slides:
-        histories = {
-            int(path.parent.name.removeprefix("round-")): pd.read_csv(path)
-            for path in sorted(Path(f"{root}/traits/{trait}/{task}").glob("round-*/history.csv"))
-        }
+        picture = data_uri(figures.png(figures.score_boxes(scored)))
+        section.figures.append(Picture(picture, "Slide score below and above the median (their Fig. 2)"))
+    return section
+
+
+def learning_section(traits: list[str], root: str, *, task: str) -> Section:
+    """Loss and validation AUC of every round."""
+    section = Section(f"Learning curves ({task})")
+    for trait in traits:
+        paths = sorted(Path(f"{root}/traits/{trait}/{task}").glob("round-*/history.csv"))
+        histories = {int(path.parent.name.removeprefix("round-")): pd.read_csv(path) for path in paths}
         drawn = {number: history for number, history in histories.items() if len(history)}
         if drawn:
-            learning.figures.append(Picture(_data_uri(figures.png(figures.learning_curves(drawn, trait=trait))), trait))
+            picture = data_uri(figures.png(figures.learning_curves(drawn, trait=trait)))
+            section.figures.append(Picture(picture, trait))
         else:
-            learning.notes.append(f"{trait}: no model was trained")
-    maps = Section(
+            section.notes.append(f"{trait}: no model was trained")
+    return section
+
+
+def map_section(scored: dict[str, pd.DataFrame], root: str, *, task: str, layout: str) -> Section:
+    """The cartographies of each trait's highest and lowest test slides."""
+    section = Section(
         f"Cartographies ({task})",
-        notes=["Tiles that most voting rounds call positive; highest and lowest slide scores of the test part"],
+        notes=["Tiles that most voting rounds call positive; highest and lowest slide scores of the test part."],
     )
     for trait, frame in scored.items():
         test = frame[frame["part"] == "test"].sort_values("score", ascending=False)
         chosen = pd.concat([test.head(2), test.tail(2)]).drop_duplicates("slide")
-        layout = study["tasks"][task]["layout"]
-        maps.gallery += [
+        section.gallery += [
             _map(root, row.slide, [trait], task, layout, f"{trait}, {row.slide}: {row.score:.2f}")
             for row in chosen.itertuples()
         ]
-    return [performance, learning, maps]
+    return section
 
 
 def heterogeneity_section(table: str, root: str, study: dict[str, Any]) -> Section:
@@ -198,7 +184,7 @@ def heterogeneity_section(table: str, root: str, study: dict[str, Any]) -> Secti
             f"HTI = 0: one combination only; 1: all {2 ** len(traits) - 1} combinations equally frequent; undefined "
             f"without a positive tile ({rows['hti'].isna().sum()} of {len(rows)} slides). Shown: test slides."
         ],
-        tables=[_table(rows, title="All slides", folded=True)],
+        tables=[whole_table(rows, title="All slides", folded=True)],
         gallery=[
             _map(root, row.slide, traits, task, layout, f"{row.slide}: HTI {row.hti:.2f}")
             for row in picks.drop_duplicates("slide").itertuples()
@@ -208,25 +194,62 @@ def heterogeneity_section(table: str, root: str, study: dict[str, Any]) -> Secti
 
 def survival_section(summary: str) -> Section:
     """Kaplan–Meier curves, Cox models and heterogeneity by clinical group, as survival.json tells them."""
-    folder = Path(summary).parent
-    found = read_json(summary)
-    notes = [f"{name}: {value}" for name, value in sorted(found.items()) if isinstance(value, str | int | float)]
-    return Section(
+    folder, found = Path(summary).parent, read_json(summary)
+    rows = [row for cut in found.get("cuts", []) for row in _survival_rows(cut)]
+    searched = found.get("cut_search", {})
+    section = Section(
         f"Survival by heterogeneity of {folder.name.replace('+', ' + ')}",
-        notes=notes,
-        figures=[
-            Picture(_uri(folder / "survival.png"), "Kaplan–Meier curves with 95 % bands and patients at risk"),
-            Picture(_uri(folder / "groups.png"), "HTI by expression and by clinical group (their Figs 5b and 6)"),
+        notes=[
+            f"{cell(found.get('patients'))} patients (test part, and slides between the labels of all traits; one "
+            f"slide each), {cell(found.get('events'))} deaths. The cuts were stated beforehand; Holm adjusts for them.",
+            f"Best cut by search: {cell(searched.get('cut'))}, p corrected for the search "
+            f"{cell(searched.get('p_corrected'))} {searched.get('reason') or ''}",
         ],
+        figures=[
+            Picture(picture_uri(folder / "survival.png"), "Kaplan–Meier curves with 95 % bands and patients at risk"),
+            Picture(
+                picture_uri(folder / "groups.png"), "HTI by expression and by clinical group (their Figs 5b and 6)"
+            ),
+        ],
+        tables=[Table(("split", "group", "patients", "deaths", "median, months", "log-rank p", "Holm", "Cox"), rows)],
         preformatted=yaml.safe_dump(found, sort_keys=False, allow_unicode=True),
     )
+    section.warnings += [found["reason"]] if found.get("reason") else []
+    return section
+
+
+def _survival_rows(cut: dict[str, Any]) -> list[tuple]:
+    """A row per group of a cut, and of the bulk-expression baselines on the same patients."""
+    splits = [cut] + [pair["bulk"] for pair in cut.get("baselines", [])]
+    return [
+        (
+            split["name"],
+            group["label"],
+            group["n"],
+            group["events"],
+            cell(group["median"]),
+            cell(split["logrank"]["p"]) if split["logrank"]["p"] is not None else split["logrank"]["reason"],
+            cell(split["logrank"].get("p_holm")),
+            _hazard(split.get("cox", {})),
+        )
+        for split in splits
+        for group in split["groups"]
+    ]
+
+
+def _hazard(cox: dict[str, Any]) -> str:
+    """Hazard ratio of the first term with its interval, or why there is none."""
+    if not cox.get("terms"):
+        return cox.get("reason", "")
+    term = cox["terms"][0]
+    return f"{term['name']}: {term['hazard_ratio']:.2f} ({term['low']:.2f}–{term['high']:.2f})"
 
 
 def spot_section(agreements: list[str]) -> Section:
     """Tile scores against expression measured in place, per trait, section and part."""
     rows = [{"trait": found["trait"], **row} for found in map(read_json, agreements) for row in found["sections"]]
     columns = ("trait", "section", "part", "n_spots", "rho", "p", "rho_total_counts", "partial_rho")
-    cells = [[_cell(row[name]) for name in columns] for row in rows]
+    cells = [[cell(row[name]) for name in columns] for row in rows]
     return Section(
         "Cartography against measured spots",
         notes=[
@@ -274,42 +297,20 @@ def _performance(rows: pd.DataFrame) -> Table:
     shown = []
     for row in rows.to_dict("records"):
         cells = [row["trait"], row["reason"] or row["status"]]
-        cells.append(_interval(row["test_rounds_mean"], row["test_rounds_min"], row["test_rounds_max"]))
+        cells.append(interval(row["test_rounds_mean"], row["test_rounds_min"], row["test_rounds_max"]))
         for name in figures.SETS:
-            counts = f"{_number(row[f'{name}_n_high'], 0)} / {_number(row[f'{name}_n_low'], 0)}"
+            counts = f"{number(row[f'{name}_n_high'], 0)} / {number(row[f'{name}_n_low'], 0)}"
             cells += [
-                _interval(row[f"{name}_auc"], row[f"{name}_low"], row[f"{name}_high"]),
-                _number(row[f"{name}_patient_auc"]),
+                interval(row[f"{name}_auc"], row[f"{name}_low"], row[f"{name}_high"]),
+                number(row[f"{name}_patient_auc"]),
                 counts,
             ]
-        cells += [_number(row["test_rho"]), _p(row["test_p"]), _p(row["test_fdr"])]
+        cells += [number(row["test_rho"]), p_text(row["test_p"]), p_text(row["test_fdr"])]
         shown.append(cells)
     heads = [
         part for title in figures.SETS.values() for part in (f"{title}: AUC (95 % CI)", "by patient", "high / low")
     ]
     return Table(("trait", "status", "test: mean of rounds (range)", *heads, "Spearman ρ", "p", "FDR"), shown)
-
-
-def _interval(value: str, low: str, high: str) -> str:
-    return f"{_number(value)} ({_number(low)}–{_number(high)})" if value else "–"
-
-
-def _number(value: str, digits: int = 2) -> str:
-    return f"{float(value):.{digits}f}" if value else "–"
-
-
-def _p(value: str) -> str:
-    """A p value as text: three decimals, small ones in powers of ten."""
-    return "–" if not value else f"{float(value):.3f}" if float(value) >= 0.001 else f"{float(value):.0e}"
-
-
-def _cell(value: Any) -> str | int:
-    """A value of a JSON record as the page shows it."""
-    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else value
-
-
-def _table(frame: pd.DataFrame, *, title: str, folded: bool = False) -> Table:
-    return Table(list(frame.columns), frame.astype(str).to_numpy().tolist(), title, folded)
 
 
 def _map(root: str, slide: str, traits: Iterable[str], task: str, layout: str, caption: str) -> Picture:
@@ -327,12 +328,4 @@ def _map(root: str, slide: str, traits: Iterable[str], task: str, layout: str, c
             draw_map(scores=scores[0], picture=picture, trait=traits[0], **paths)
         else:
             draw_combination_map(scores=scores, picture=picture, traits=traits, **paths)
-        return Picture(_uri(picture), caption)
-
-
-def _uri(path: str | Path) -> str:
-    return _data_uri(Path(path).read_bytes())
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+        return Picture(gallery_uri(picture), caption)

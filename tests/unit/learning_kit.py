@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import simplejpeg
-
 from histocarta.files import sha256, write_json, write_table
 from histocarta.tilestore import write_shard
 
 SIZE = 16
-MODEL = {"network": "tiny", "size": SIZE, "pooling": None, "batch_norm_momentum": 0.9, "weights": None}
+MODEL = {"network": "tiny", "size": SIZE, "pooling": None, "batch_norm_momentum": 0.5, "weights": None}
 TRAINING = {
     "batch": 16, "learning_rate": 1e-2, "validations_per_epoch": 4, "min_steps": 3, "max_validations": 6, "plateau": 10,
     "stop": 30, "precision": "float32", "xla": False, "gpus": 1, "shuffle_buffer": 64,

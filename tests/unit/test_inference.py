@@ -3,14 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from learning_kit import MODEL, coloured_tile, manifest_of
-
 from histocarta import models as networks
 from histocarta.errors import InputError
 from histocarta.files import write_json, write_table
 from histocarta.inference import score_tiles
 from histocarta.tasks import TASKS
 from histocarta.tilestore import read_shard
+from learning_kit import MODEL, coloured_tile, manifest_of
 
 KEYS = {key: value for key, value in MODEL.items() if key != "weights"} | {"pooling": "avg"}
 

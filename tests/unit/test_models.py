@@ -5,11 +5,10 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from learning_kit import MODEL, read_member
-
 from histocarta import models
 from histocarta.errors import InputError
 from histocarta.tasks import TASKS
+from learning_kit import MODEL, read_member
 
 EXTREMES = TASKS["extremes"]
 TINY = {key: value for key, value in MODEL.items() if key != "weights"} | {"pooling": "avg"}
@@ -33,7 +32,7 @@ def tiles():
 
 
 def test_inception_v3_has_the_published_size_and_one_sigmoid(inception):
-    """keras.io/api/applications/inceptionv3: 21,802,784 parameters without top; one unit on 2,048 features adds 2,049."""
+    """keras.io/api/applications: 21,802,784 parameters without top; one unit on 2,048 features adds 2,049."""
     assert inception.count_params() == 21_802_784 + 2_049
     assert inception.output_shape == (None, 1)
     assert inception.get_layer(models.HEAD).activation is keras.activations.sigmoid
@@ -83,13 +82,13 @@ def test_initialising_undoes_training(tiny, tiles):
 
 
 def test_batch_norm_averages_move_by_one_minus_momentum(tiny, tiles):
-    """Ioffe & Szegedy 2015; Keras: moving = momentum * moving + (1 - momentum) * batch, here from 0 with momentum .9."""
+    """Keras: moving = momentum * moving + (1 - momentum) * batch; here from 0, with momentum .5."""
     kernel = tiny.layers[2].get_weights()[0]
     convolved = keras.ops.conv(tiles.astype(np.float32) / 255, kernel, strides=2, padding="same")
     tiny.compile(optimizer=keras.optimizers.SGD(0.0), loss="binary_crossentropy")
     tiny.train_on_batch(tiles, np.ones((9, 1), np.float32))
     norm = next(layer for layer in tiny.layers if isinstance(layer, keras.layers.BatchNormalization))
-    expected = 0.1 * keras.ops.convert_to_numpy(convolved).mean(axis=(0, 1, 2))
+    expected = 0.5 * keras.ops.convert_to_numpy(convolved).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-4, atol=1e-6)
 
 

@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 import simplejpeg
 import tensorflow as tf
-from learning_kit import SIZE, labels_of, manifest_of, plain_tile, split_of, write_tiles
-from scipy import stats
-
 from histocarta import pipeline
 from histocarta.errors import InputError
+from learning_kit import SIZE, labels_of, manifest_of, plain_tile, split_of, write_tiles
+from scipy import stats
 
 
 def slides_of(folder, counts):
@@ -123,7 +122,7 @@ def test_tiles_decode_as_libjpeg_turbo_decodes_them():
 
 
 def test_a_tile_of_another_size_is_averaged_down():
-    """Halving with an anti-aliasing filter keeps the mean; picking every second pixel of stripes would give 0 or 255."""
+    """Halving with an anti-aliasing filter keeps the mean; every second pixel of stripes would be 0 or 255."""
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2] = 255
     png_like = simplejpeg.encode_jpeg(stripes, quality=100, colorsubsampling="444")

@@ -13,11 +13,10 @@ import keras
 import learning_kit
 import numpy as np
 import pytest
-from learning_kit import make_study, outputs_in, read_member
-
 from histocarta import resume
 from histocarta.resume import Patience, Store, TrainingState, only_writer
 from histocarta.training import train_rounds
+from learning_kit import make_study, outputs_in, read_member
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def values(model):
 
 
 def state_after(validations, **changes):
-    rows = [{"step": 3.0 * n, "validation_loss": 1.0 / n} for n in range(1, validations + 1)]
+    rows = [{"step": 3 * n, "validation_loss": 1.0 / n} for n in range(1, validations + 1)]
     return TrainingState(history=rows, best=rows[0], plateau=Patience(0.5, 2), stop=Patience(0.5, 7), **changes)
 
 
@@ -182,10 +181,9 @@ def test_a_metric_that_is_not_a_number_survives(tmp_path, model):
 
 def test_a_second_writer_is_told_who_holds_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with only_writer(tmp_path / "state"):
-        with pytest.raises(RuntimeError, match=rf"M-LOCK .*state is held by process {os.getpid()} on .*, SLURM job 7"):
-            with only_writer(tmp_path / "state"):
-                pytest.fail("the lock was given twice")
+    held = rf"M-LOCK .*state is held by process {os.getpid()} on .*, SLURM job 7"
+    with only_writer(tmp_path / "state"), pytest.raises(RuntimeError, match=held), only_writer(tmp_path / "state"):
+        pytest.fail("the lock was given twice")
     with only_writer(tmp_path / "state"):
         pass
 
@@ -198,7 +196,7 @@ def start(arguments, folder):
 
 
 def test_a_killed_training_ends_with_the_bytes_of_the_untouched_one(tmp_path):
-    """kill -9 in each of two rounds, at a validation drawn at random, with everything but the weights' dates compared."""
+    """kill -9 in each of two rounds, at a validation drawn at random; all files compared but for the dates inside."""
     whole = make_study(tmp_path)
     train_rounds(**whole)
     broken = whole | outputs_in(tmp_path / "broken", whole["rounds"])

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-
 from histocarta.errors import InputError
 from histocarta.tasks import TASKS, task_named
 

@@ -12,8 +12,6 @@ import learning_kit
 import numpy as np
 import pandas as pd
 import pytest
-from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
-
 from histocarta import models as networks
 from histocarta import training
 from histocarta.errors import InputError
@@ -21,6 +19,7 @@ from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.resume import Patience, TrainingState
 from histocarta.tasks import TASKS
 from histocarta.validation import HISTORY, Settings, Validation, is_better, validation_strides
+from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
 
 PLAIN = Settings(TASKS["extremes"], MODEL | {"pooling": "avg"}, TRAINING, "slide_auc", 0.5)
 

@@ -1,0 +1,105 @@
+"""What a report page is made of, and how figures become its text: everything inside one file, every name escaped."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment
+from PIL import Image
+
+from histocarta.files import replacing
+from histocarta.versions import software
+
+
+GALLERY_PX = 640  # longest side of a picture in a gallery
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the page, as a data URI, and what it shows."""
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for the page; numbers are right-aligned, a folded table opens on a click."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    title: str = ""
+    folded: bool = False
+
+
+@dataclass
+class Section:
+    """One part of the report."""
+
+    title: str
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    figures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    gallery: list[Picture] = field(default_factory=list)
+    preformatted: str = ""
+
+
+def write_page(path: str | Path, *, cohort: str, study: dict[str, Any], sections: Sequence[Section]) -> None:
+    """Write the page; it opens offline, without scripts, and shows names from sheets as text."""
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        files("histocarta").joinpath("templates/report.html").read_text(encoding="utf-8")
+    )
+    with replacing(path) as temporary:
+        text = page.render(cohort=cohort, study=study, software=software(), sections=sections)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def interval(value: str, low: str, high: str) -> str:
+    """A figure with its range or interval."""
+    return f"{number(value)} ({number(low)}–{number(high)})" if value else "–"
+
+
+def number(value: str, digits: int = 2) -> str:
+    """A table's text cell with ``digits`` decimals, a dash where it is blank."""
+    return f"{float(value):.{digits}f}" if value else "–"
+
+
+def p_text(value: str) -> str:
+    """A p value as text: three decimals, small ones in powers of ten."""
+    return "–" if not value else f"{float(value):.3f}" if float(value) >= 0.001 else f"{float(value):.0e}"
+
+
+def cell(value: Any) -> str | int:
+    """A value of a JSON record as the page shows it."""
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else value
+
+
+def whole_table(frame: pd.DataFrame, *, title: str, folded: bool = False) -> Table:
+    """All of ``frame`` as text."""
+    return Table(list(frame.columns), frame.astype(str).to_numpy().tolist(), title, folded)
+
+
+def picture_uri(path: str | Path) -> str:
+    """A PNG file as a data URI."""
+    return data_uri(Path(path).read_bytes())
+
+
+def gallery_uri(path: str | Path) -> str:
+    """A picture file, reduced to the size at which a gallery shows it, as a data URI."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((GALLERY_PX, GALLERY_PX), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    small.save(stream, format="JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def data_uri(png: bytes) -> str:
+    """PNG bytes as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
