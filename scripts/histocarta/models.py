@@ -1,11 +1,13 @@
 """Which networks a study can choose; how one is built, started from a seed, saved, and loaded without foreign code."""
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -103,9 +105,19 @@ def initialise(model: keras.Model, *, seed: int, weights: str | None = None) -> 
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Write the model as ``.keras`` (architecture as JSON, weights as HDF5, no code), without the optimizer."""
-    with replacing(path) as temporary:
-        keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+    """Write the model as ``.keras`` (architecture as JSON, weights as HDF5, no code), without the optimizer.
+
+    Equal models give equal bytes: what Keras adds of dates and memory addresses is replaced.
+    """
+    with replacing(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent) as folder:
+        whole = Path(folder) / "model.keras"
+        keras.Model(model.inputs, model.outputs, name=model.name).save(whole)
+        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(temporary, "w") as archive:
+            for name in sorted(source.namelist()):
+                content = source.read(name)
+                if name.endswith(".json"):
+                    content = json.dumps(_lasting(json.loads(content), {}), sort_keys=True).encode()
+                archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980, as reproducible archives are
 
 
 def save_no_model(path: str | Path) -> None:
@@ -169,6 +181,18 @@ def _precision(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _lasting(value: Any, seen: dict[int, int]) -> Any:  # noqa: ANN401 - any JSON
+    """``value`` with shared objects numbered in the order of their appearance, and without the date."""
+    if isinstance(value, dict):
+        lasting = {key: _lasting(item, seen) for key, item in value.items()}
+        if "shared_object_id" in value:
+            lasting["shared_object_id"] = seen.setdefault(value["shared_object_id"], len(seen))
+        if "date_saved" in value:
+            lasting["date_saved"] = "1980-01-01@00:00:00"
+        return lasting
+    return [_lasting(item, seen) for item in value] if isinstance(value, list) else value
 
 
 def _config(path: str) -> dict:

@@ -15,7 +15,6 @@ from PIL import Image
 from histocarta.files import replacing
 from histocarta.versions import software
 
-
 GALLERY_PX = 640  # longest side of a picture in a gallery
 
 

@@ -146,7 +146,7 @@ def make_learner(settings: Settings) -> Learner:
         model.compile(optimizer=optimizer, loss=settings.task.loss, jit_compile=training["xla"])
         model.optimizer.build(model.trainable_variables)
     # Only scalars (step, learning rate, loss scale) start at something else than zero.
-    start = [float(v) if len(v.shape) == 0 else 0.0 for v in model.optimizer.variables]
+    start = [0.0 if len(v.shape) else float(v.numpy()) for v in model.optimizer.variables]
     return Learner(model, start)
 
 

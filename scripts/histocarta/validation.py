@@ -97,7 +97,7 @@ class Validation(keras.callbacks.Callback):
         else:
             step = (epoch + 1) * self.steps
             row = {"step": step, "epoch": step * self.settings.training["batch"] / self.n_train, "loss": loss}
-            row |= self.measure(scores) | {"learning_rate": float(f"{float(self.model.optimizer.learning_rate):.7g}")}
+            row |= self.measure(scores) | {"learning_rate": float(f"{self.model.optimizer.learning_rate.numpy():.7g}")}
             state.history.append(row)
             better = is_better(row, state.best, metric=METRICS[self.settings.metric])
             if better:

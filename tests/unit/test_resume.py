@@ -16,7 +16,7 @@ import pytest
 from histocarta import resume
 from histocarta.resume import Patience, Store, TrainingState, only_writer
 from histocarta.training import train_rounds
-from learning_kit import make_study, outputs_in, read_member
+from learning_kit import make_study, outputs_in
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def start(arguments, folder):
 
 
 def test_a_killed_training_ends_with_the_bytes_of_the_untouched_one(tmp_path):
-    """kill -9 in each of two rounds, at a validation drawn at random; all files compared but for the dates inside."""
+    """kill -9 in each of two rounds, at a validation drawn at random: models, sidecars and histories are the same."""
     whole = make_study(tmp_path)
     train_rounds(**whole)
     broken = whole | outputs_in(tmp_path / "broken", whole["rounds"])
@@ -212,9 +212,6 @@ def test_a_killed_training_ends_with_the_bytes_of_the_untouched_one(tmp_path):
         for path in broken["models"] + broken["sidecars"] + broken["histories"]:
             Path(path).unlink(missing_ok=True)  # as Snakemake does with the outputs of a failed job
     train_rounds(**broken)
-    for mine, other in zip(whole["models"], broken["models"], strict=True):
-        for member in ("config.json", "model.weights.h5"):
-            assert read_member(mine, member) == read_member(other, member)
-    for kind in ("sidecars", "histories"):
+    for kind in ("models", "sidecars", "histories"):
         assert [Path(path).read_bytes() for path in whole[kind]] == [Path(path).read_bytes() for path in broken[kind]]
     assert not Path(broken["state_dir"]).exists() or not list(Path(broken["state_dir"]).iterdir())

@@ -211,7 +211,7 @@ def test_better_is_a_higher_metric_then_a_lower_loss(auc, loss, better):
 
 
 def test_validation_figures_are_of_tiles_and_of_slides():
-    """Slides a (low) and b (high), 3 and 2 tiles, scores strictly above .5 count: shares 1/3 and 1/2, so slide AUC 1."""
+    """Slides a (low) and b (high), 3 and 2 tiles; scores above .5 count, so shares 1/3 and 1/2 and slide AUC 1."""
     watch = Validation.__new__(Validation)
     watch.settings, watch.counts = PLAIN, np.array([3, 2])
     watch.slide_of, watch.slide_labels = np.array([0, 0, 0, 1, 1]), np.array([0, 1], np.float32)

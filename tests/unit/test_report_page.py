@@ -1,0 +1,80 @@
+"""The page: opens offline, shows hostile names as text, carries its pictures, and is the same every time."""
+
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from histocarta.report_page import Picture, Section, Table, cell, gallery_uri, interval, p_text, write_page
+
+PAYLOADS = [
+    '"><img src=x onerror=alert(1)>',
+    "<script>alert(1)</script>",
+    "</script><svg onload=alert(1)>",
+    "'><a href=javascript:alert(1)>",
+    "{{ 7 * 7 }}",
+]
+
+
+class Elements(HTMLParser):
+    """Collects tags, the attributes that run code or fetch something, and the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.active, self.addresses, self.text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.active += [name for name, _ in attrs if name.startswith("on")]
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parsed(path):
+    page = Elements()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_names_from_sheets_are_text_everywhere(tmp_path, payload):
+    section = Section(
+        payload,
+        notes=[payload],
+        warnings=[payload],
+        figures=[Picture("data:image/png;base64,", payload)],
+        tables=[
+            Table([payload], [[payload]], title=payload),
+            Table([payload], [[payload]], title=payload, folded=True),
+        ],
+        gallery=[Picture("data:image/png;base64,", payload)],
+        preformatted=payload,
+    )
+    study = {"study": payload, "fidelity": "corrected", "seed": 1}
+    write_page(tmp_path / "report.html", cohort=payload, study=study, sections=[section])
+    page = parsed(tmp_path / "report.html")
+    assert "script" not in page.tags and "svg" not in page.tags and page.active == []
+    assert page.tags.count("img") == 2
+    assert page.text.count(payload) >= 10
+    assert all(address.startswith(("data:image/png", "#s")) for address in page.addresses)
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        sections = [Section("Cohort", notes=["one"])]
+        study = {"study": "s", "fidelity": "paper", "seed": 1}
+        write_page(tmp_path / name, cohort="c", study=study, sections=sections)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_gallery_picture_is_small(tmp_path):
+    Image.effect_noise((4000, 3000), 60).convert("RGB").save(tmp_path / "slide.png")
+    assert len(gallery_uri(tmp_path / "slide.png")) < 700_000
+
+
+def test_numbers_are_written_by_their_kind():
+    assert p_text("0.0421") == "0.042" and p_text("0.00004") == "4e-05" and p_text("") == "–"
+    assert interval("0.7512", "0.6", "0.9") == "0.75 (0.60–0.90)" and interval("", "", "") == "–"
+    assert cell(None) == "–" and cell(-0.00004) == "-4e-05" and cell(12) == 12
