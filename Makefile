@@ -31,7 +31,7 @@ demo: .venv/ready data/demo/slides.tsv
 test: .venv/ready
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: .venv/ready
+lint: .venv/ready data/demo/slides.tsv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules

@@ -4,11 +4,11 @@
 
 Tiles are cut from a real her2st section and stored once (JPEG 4:4:4 of the given quality); both sides read the same
 shards, decode, flip both ways at random and give float32 batches in 0..1 of 18 tiles. "Released" is a port to
-TensorFlow 2 of what PathoMCH's tfrecords_reader.py does: interleave 16 shards in any order, parse, decode, resize to the
-size that the tile has, cast, divide, flip as floats, resize again by nearest neighbour. It has no shuffle buffer and no
-order that can be repeated; histocarta has both. "As used" gives uint8 batches, which is what the model is fed (it scales
-inside). "Decode only" is libjpeg-turbo by simplejpeg in one thread: the limit per core. All run in one process and take
-turns; on a shared machine CPU time per tile is the robust figure.
+TensorFlow 2 of what PathoMCH's tfrecords_reader.py does: interleave 16 shards in any order, parse, decode, resize to
+the size that the tile has, cast, divide, flip as floats, resize again by nearest neighbour. It has no shuffle buffer
+and no order that can be repeated; histocarta has both. "As used" gives uint8 batches, which is what the model is fed
+(it scales inside). "Decode only" is libjpeg-turbo by simplejpeg in one thread: the limit per core. All run in one
+process and take turns; on a shared machine CPU time per tile is the robust figure.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def write_tiles(data, folder, quality):
 
 
 def released_batches(slides):
-    """What the released reader does, with this store's feature names; the row stands in for the label in its records."""
+    """What the released reader does, with this store's feature names; the row stands in for its label."""
 
     def read(record):
         features = {"image": tf.io.FixedLenFeature([], tf.string), "row": tf.io.FixedLenFeature([], tf.int64)}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from histocarta.config import read_study
+from histocarta.errors import InputError
 from histocarta.formats import is_plain_image, plain_image_named
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.versions import VERSION
@@ -10,6 +11,7 @@ from histocarta.versions import VERSION
 STUDY = read_study(config)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
+MD5 = {file: md5 for sheet in SLIDES.values() if "md5" in sheet for file, md5 in zip(sheet["file"], sheet["md5"])}
 TRAITS = {name: read_traits(task["traits"]) for name, task in SETTINGS["tasks"].items()}
 TENSORFLOW_ENV = f"../envs/{STUDY.tensorflow_env}.yaml"
 
@@ -26,8 +28,7 @@ def cohort_settings(wildcards):
 
 def gdc_md5(wildcards):
     """The manifest's MD5 of a slide file."""
-    file = f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"
-    return next(sheet.set_index("file").at[file, "md5"] for sheet in SLIDES.values() if file in set(sheet["file"]))
+    return MD5[f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"]
 
 
 def slide_row(wildcards):

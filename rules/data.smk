@@ -7,6 +7,8 @@ rule download_slide:
         file="{folder}/{uuid}/{filename}",
     log:
         "results/logs/download_slide/{folder}/{uuid}/{filename}.log",
+    benchmark:
+        "results/benchmarks/download_slide/{folder}/{uuid}/{filename}.tsv"
     wildcard_constraints:
         uuid=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         filename=r"[A-Za-z0-9._-]+",

@@ -18,6 +18,8 @@ rule draw_map:
         ),
     log:
         "<cohort>/logs/draw_map/{trait}/{task}/{slide}.log",
+    benchmark:
+        "<cohort>/benchmarks/draw_map/{trait}/{task}/{slide}.tsv"
     conda:
         "../envs/slides.yaml"
     script:
@@ -72,6 +74,8 @@ rule draw_combination_map:
         ),
     log:
         "<cohort>/logs/draw_combination_map/{task}/{traits}/{slide}.log",
+    benchmark:
+        "<cohort>/benchmarks/draw_combination_map/{task}/{traits}/{slide}.tsv"
     conda:
         "../envs/slides.yaml"
     params:

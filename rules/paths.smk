@@ -5,8 +5,12 @@
 def rounds_of_scheme(name):
     """Round numbers of a split scheme; leaving one patient out gives a round per patient."""
     scheme = STUDY.splits[name]
-    patients = next(iter(SLIDES.values()))["patient"].nunique()
-    return list(range(1, 1 + (patients if scheme.leave_out == "patient" else scheme.rounds)))
+    if scheme.leave_out != "patient":
+        return list(range(1, 1 + scheme.rounds))
+    patients = {cohort: sheet["patient"].nunique() for cohort, sheet in SLIDES.items()}
+    if len(set(patients.values())) > 1:
+        raise InputError(f"Expected as many patients in each cohort for splits.{name} (leave_out), found {patients}")
+    return list(range(1, 1 + next(iter(patients.values()))))
 
 
 def manifest_of_task(wildcards):

@@ -16,6 +16,8 @@ rule write_ledger:
         flow=report("<cohort>/flow.png", caption="captions/flow.rst", category="Cohort"),
     log:
         "<cohort>/logs/write_ledger.log",
+    benchmark:
+        "<cohort>/benchmarks/write_ledger.tsv"
     conda:
         "../envs/statistics.yaml"
     params:

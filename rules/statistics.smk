@@ -17,6 +17,8 @@ rule tabulate_cohort:
         parquet="<cohort>/tables/{task}.parquet",
     log:
         "<cohort>/logs/tabulate_cohort/{task}.log",
+    benchmark:
+        "<cohort>/benchmarks/tabulate_cohort/{task}.tsv"
     conda:
         "../envs/statistics.yaml"
     script:
@@ -66,6 +68,8 @@ rule place_spots:
         placed="<cohort>/{layout}/spots.parquet",
     log:
         "<cohort>/logs/place_spots/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/place_spots/{layout}.tsv"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -84,6 +88,8 @@ rule compare_spots:
         agreement="<trait>/consensus/spots.json",
     log:
         "<cohort>/logs/compare_spots/{trait}/{task}.log",
+    benchmark:
+        "<cohort>/benchmarks/compare_spots/{trait}/{task}.tsv"
     conda:
         "../envs/statistics.yaml"
     script:

@@ -84,10 +84,10 @@ def test_a_rule_file_fits_on_a_few_screens(rules):
     assert len(rules.read_text().splitlines()) <= limit
 
 
-def test_every_script_rule_names_an_environment_and_a_log():
+def test_every_script_rule_names_an_environment_a_log_and_a_benchmark():
     for rules in RULES:
         text = rules.read_text()
-        assert text.count("script:") == text.count("conda:") == text.count("log:"), rules.name
+        assert len({text.count(f"{word}:\n") for word in ("script", "conda", "log", "benchmark")}) == 1, rules.name
 
 
 def test_environments_are_what_the_locks_say():

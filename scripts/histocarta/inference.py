@@ -12,6 +12,8 @@ from histocarta import pipeline
 from histocarta.files import read_json, read_table, write_table
 from histocarta.progress import progress
 
+Weights = tuple[list[tf.Tensor], list[tf.Tensor]]
+Scorer = Callable[[tf.Tensor], np.ndarray]
 COLUMNS = {"slide": "object", "row": "int32", "col": "int32", "score": "float32"}
 
 
@@ -38,44 +40,54 @@ def score_cohort(manifest: pd.DataFrame, paths: list[str], *, batch: int, precis
     slides = manifest.assign(n_tiles=manifest["n_tiles"].astype(int))
     slides = slides[slides["n_tiles"] > 0].reset_index(drop=True)
     pipeline.check_shards(slides)
+    score, size = load_scorer(paths, precision=precision)
+    places, values = score_slides(slides, score, size=size, batch=batch)
+    if not np.isfinite(values).all():
+        wrong = int((~np.isfinite(values)).sum())
+        raise ArithmeticError(f"I-NAN {wrong} scores of {', '.join(paths)} are not numbers; train these rounds again")
+    slide, row, col = places.T
+    names = slides["slide"].to_numpy(object)[slide]
+    table = pd.DataFrame({"slide": names, "row": row.astype(np.int32), "col": col.astype(np.int32)})
+    return [table.assign(score=values[:, number]) for number in range(len(paths))]
+
+
+def load_scorer(paths: list[str], *, precision: str) -> tuple[Scorer, int]:
+    """A function from tiles (uint8 N x size x size x 3) to the scores of all models (float32 N x models), and ``size``.
+
+    The graph is traced once and each model's weights are handed to it: tracing Inception v3 for each would cost more
+    than scoring a small cohort.
+    """
     networks.check_same(paths)
     model = networks.load_model(paths[0], precision=precision)
-    weights = [_weights(model, path) for path in paths]
-    score = _compiled(model)
-    size = model.input_shape[1]
-    total = int(slides["n_tiles"].sum())
-    places, values = [], []
-    batches = pipeline.ordered_batches(slides, size=size, batch=batch)
-    for tiles, where in progress(
-        batches, total=-(-total // batch), what=f"score {total} tiles with {len(paths)} models, batches"
-    ):
-        places.append(where.numpy())
-        values.append(np.concatenate([keras.ops.convert_to_numpy(score(each, tiles)) for each in weights], axis=1))
-    where, value = np.concatenate(places), np.concatenate(values)
-    if not np.isfinite(value).all():
-        raise ArithmeticError(
-            f"I-NAN {int((~np.isfinite(value)).sum())} scores of {', '.join(paths)} are not numbers; train again"
-        )
-    table = pd.DataFrame(
-        {
-            "slide": slides["slide"].to_numpy()[where[:, 0]],
-            "row": where[:, 1].astype(np.int32),
-            "col": where[:, 2].astype(np.int32),
-        }
-    )
-    return [table.assign(score=value[:, number]) for number in range(len(paths))]
+    weights = [_weights_of(model, path) for path in paths]
+    shape = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
 
-
-def _weights(model: keras.Model, path: str) -> tuple[list, list]:
-    model.load_weights(path)
-    return tuple(
-        [keras.ops.copy(v.value) for v in group] for group in (model.trainable_variables, model.non_trainable_variables)
-    )
-
-
-def _compiled(model: keras.Model) -> Callable:
-    @tf.function(reduce_retracing=True, autograph=False)
-    def score(weights: tuple[list, list], tiles: tf.Tensor) -> tf.Tensor:
+    @tf.function(autograph=False)
+    def apply(weights: Weights, tiles: tf.Tensor) -> tf.Tensor:
         return model.stateless_call(*weights, tiles, training=False)[0]
 
-    return score
+    traced = apply.get_concrete_function(weights[0], shape)  # any number of tiles: the last batch is smaller
+
+    def score(tiles: tf.Tensor) -> np.ndarray:
+        return np.concatenate([traced(each, tiles).numpy() for each in weights], axis=1)
+
+    return score, model.input_shape[1]
+
+
+def score_slides(slides: pd.DataFrame, score: Scorer, *, size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Place (number of the slide, row, col) and scores of every tile of ``slides``, in order."""
+    batches = pipeline.ordered_batches(slides, size=size, batch=batch)
+    total = int(batches.cardinality())
+    found = [
+        (places.numpy(), score(tiles))
+        for tiles, places in progress(batches, total=total, what="score, batches of tiles")
+    ]
+    places, values = zip(*found, strict=True)
+    return np.concatenate(places), np.concatenate(values)
+
+
+def _weights_of(model: keras.Model, path: str) -> Weights:
+    """The weights of one file, trainable ones and others, as ``stateless_call`` wants them."""
+    model.load_weights(path)
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    return tuple([tf.constant(variable.numpy()) for variable in group] for group in groups)
