@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint her2st her2st-small recovery bench lock generated clean
+.PHONY: help demo test lint her2st her2st-small tcga-luad-table recovery bench lock generated clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -26,6 +26,7 @@ data/demo/slides.tsv: | .venv/ready
 
 demo: .venv/ready data/demo/slides.tsv
 	$(SNAKEMAKE) --configfile config/demo.yaml
+	$(BIN)/python -m histocarta.recovery --demo results/demo --truth data/demo
 	@echo "Report: $(CURDIR)/results/demo/report.html"
 
 test: .venv/ready
@@ -38,11 +39,34 @@ lint: .venv/ready data/demo/slides.tsv
 	$(SNAKEMAKE) --lint
 
 # REAL_DATA is the folder with the real sections (her2st/), slides and tables.
+need_real_data = @test -n "$(REAL_DATA)" || { echo "Say where the real data is: make $@ REAL_DATA=<folder>"; exit 2; }
+
 her2st her2st-small: .venv/ready
-	@test -n "$(REAL_DATA)" || { echo "Say where the real data is: make $@ REAL_DATA=<folder>"; exit 2; }
+	$(call need_real_data)
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/$@ $(if $(filter %-small,$@),--small)
 	$(SNAKEMAKE) --configfile config/$@.yaml
 	@echo "Report: $(CURDIR)/results/$@/report.html"
+
+# Hours: five synthetic cohorts, and whether what was planted in them is found again.
+SEEDS := 1 2 3 4 5
+data/recovery-%/slides.tsv: | .venv/ready
+	$(BIN)/python -m histocarta.simulate --output data/recovery-$* --preset recovery --seed $*
+
+recovery: .venv/ready $(SEEDS:%=data/recovery-%/slides.tsv)
+	$(SNAKEMAKE) --configfile config/recovery.yaml
+	$(BIN)/python -m histocarta.recovery --study $(SEEDS:%=results/recovery-%) --truth $(SEEDS:%=data/recovery-%)
+
+# The bulk-expression side alone, on the real table of 515 lung adenocarcinoma slides: sheets and survival baselines.
+tcga-luad-table: .venv/ready
+	$(call need_real_data)
+	$(BIN)/python -m histocarta.luad_table --data $(REAL_DATA) --output data/tcga-luad-table
+	$(SNAKEMAKE) --configfile config/tcga-luad-table.yaml results/tcga-luad-table/survival/KRAS+EGFR+CD274/bulk.json
+
+# Ratios, each measured in one run; quote them with date and machine.
+bench: export REAL_DATA := $(REAL_DATA)
+bench: .venv/ready
+	$(call need_real_data)
+	for name in tiling stain pipeline training heterogeneity growth; do $(BIN)/python benchmarks/$$name.py || exit; done
 
 # Rewrites what is generated: locks, environments, the config's schema and its key list. Tests fail where they drift.
 lock: .venv/ready

@@ -57,12 +57,13 @@ class Check:
 
 
 def read_cohort(
-    results: str | Path, truth: str | Path, *, task: str = "extremes", layout: str = "grid"
+    results: str | Path, truth: str | Path, *, task: str = "extremes", layout: str = "grid", need_null: bool = True
 ) -> list[Figure]:
     """The figures of one cohort: of every trait the ensemble's test AUC, of planted ones the map, and the HTI.
 
     ``results``: results/{cohort}; ``truth``: the folder that the generator wrote (it holds truth/). Maps and HTI are
-    judged on slides that no model trained on. Raises InputError where a file is missing or the tiles are not the
+    judged on slides that no model trained on. Null traits that were not trained are an error only where they are needed
+    (``need_null``): the demo leaves them out to be quick. Raises InputError where a file is missing or the tiles are not the
     truth's cells.
     """
     results, truth = Path(results), Path(truth) / "truth"
@@ -73,7 +74,8 @@ def read_cohort(
     cells[numbers] = cells[numbers].astype(float)
     planted = [name.removeprefix("positive_") for name in cells if name.startswith("positive_")]
     figures = []
-    for trait in [*planted, *recipe["null_traits"]]:
+    null = [name for name in recipe["null_traits"] if need_null or (results / "traits" / name / task).is_dir()]
+    for trait in [*planted, *null]:
         folder = results / "traits" / trait / task / "consensus"
         metrics = read_json(_existing(folder / "metrics.json", "run the workflow first"))
         figures.append(_auc_figure(metrics, cohort=results.name, trait=trait, planted=trait in planted))
@@ -165,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--truth: expected a folder per cohort ({len(cohorts)}), found {len(given.truth)}")
     figures = []
     for results, truth in zip(cohorts, given.truth, strict=True):
-        figures += read_cohort(results, truth, task=given.task, layout=given.layout)
+        figures += read_cohort(results, truth, task=given.task, layout=given.layout, need_null=bool(given.study))
     table = pd.DataFrame([asdict(one) for one in figures])
     print(table.round(3).to_string(index=False, na_rep="-"))
     if given.table:
