@@ -8,8 +8,8 @@ from packaging.markers import Marker
 HERE = Path(__file__).parent
 PYTHON = "3.11"
 SLIDES = ["openslide-python", "openslide-bin", "pyvips", "pyvips-binary", "opencv-python-headless", "simplejpeg",
-          "tifffile", "imagecodecs", "google-crc32c", "pyarrow", "pandas", "scipy", "scikit-learn", "pillow", "matplotlib",
-          "tqdm", "pydantic"]  # fmt: skip
+          "tifffile", "imagecodecs", "google-crc32c", "pyarrow", "pandas", "scipy", "scikit-learn", "pillow",
+          "matplotlib", "tqdm", "pydantic"]  # fmt: skip
 STATISTICS = ["numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "statsmodels", "lifelines", "matplotlib", "pillow",
               "opencv-python-headless", "jinja2", "tqdm", "pydantic"]  # fmt: skip
 TENSORFLOW = ["tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scikit-learn", "google-crc32c",

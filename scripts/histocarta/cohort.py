@@ -49,9 +49,7 @@ def prepare_cohort(
         survival, without = read_clinical(clinical_sheet, time_unit=time_unit)
         patients |= set(survival["patient"]) | set(without["item"])
         left_out.append(without)
-    values, types, without = _joined_tables(
-        tables, patients=patients, with_slides=measured, sample_types=sample_types
-    )
+    values, types, without = _joined_tables(tables, patients=patients, with_slides=measured, sample_types=sample_types)
     left_out.append(without)
     if match_sample_types:
         sheet["exclude"] = [_disagreement(row, types) for row in sheet.to_dict("records")]

@@ -183,7 +183,7 @@ def _precision(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _lasting(value: Any, seen: dict[int, int]) -> Any:  # noqa: ANN401 - any JSON
+def _lasting(value: Any, seen: dict[int, int]) -> Any:
     """``value`` with shared objects numbered in the order of their appearance, and without the date."""
     if isinstance(value, dict):
         lasting = {key: _lasting(item, seen) for key, item in value.items()}

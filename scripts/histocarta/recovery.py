@@ -62,9 +62,9 @@ def read_cohort(
     """The figures of one cohort: of every trait the ensemble's test AUC, of planted ones the map, and the HTI.
 
     ``results``: results/{cohort}; ``truth``: the folder that the generator wrote (it holds truth/). Maps and HTI are
-    judged on slides that no model trained on. Null traits that were not trained are an error only where they are needed
-    (``need_null``): the demo leaves them out to be quick. Raises InputError where a file is missing or the tiles are not the
-    truth's cells.
+    judged on slides that no model trained on. Null traits that were not trained are an error only where they are
+    needed (``need_null``): the demo leaves them out to be quick. Raises InputError where a file is missing or the tiles
+    are not the truth's cells.
     """
     results, truth = Path(results), Path(truth) / "truth"
     recipe = read_json(_existing(truth / "recipe.json", "simulate the cohort first"))

@@ -48,7 +48,7 @@ class Cohort(Section):
     expression: list[ExpressionTable] = Field(min_length=1, description="expression matrices (mRNA, miRNA, …)")
     clinical: str | None = Field(None, description="clinical sheet (TSV) with patient, time and event")
     spots: str | None = Field(
-        None, description="expression measured in place (slide, section, x_px, y_px, total, traits), to compare maps with"
+        None, description="expression measured in place: slide, section, x_px, y_px, total and the traits"
     )
     time_unit: Literal["days", "months", "years"] = Field("months", description="unit of the clinical sheet's times")
     sample_types: list[Annotated[str, StringConstraints(pattern=r"^\d\d$")]] = Field(

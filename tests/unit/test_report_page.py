@@ -3,9 +3,8 @@
 from html.parser import HTMLParser
 
 import pytest
-from PIL import Image
-
 from histocarta.report_page import Picture, Section, Table, cell, gallery_uri, interval, p_text, write_page
+from PIL import Image
 
 PAYLOADS = [
     '"><img src=x onerror=alert(1)>',
