@@ -24,8 +24,8 @@ import numpy as np
 SHARDS, PER_SHARD = 8, 64
 TRAINING = {
     "learning_rate": 1e-3, "validations_per_epoch": 4, "min_steps": 1, "max_validations": 100, "plateau": 10,
-    "stop": 30, "xla": False, "gpus": 1, "shuffle_buffer": 256,
-    "augment": ["horizontal", "vertical"], "max_validation_tiles": None,
+    "stop": 30, "xla": False, "gpus": 1, "shuffle_buffer": 256, "augment": ["horizontal", "vertical"],
+    "max_validation_tiles": None,
 }  # fmt: skip
 
 

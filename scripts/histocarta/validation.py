@@ -81,31 +81,30 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keras' hook: ``steps`` steps are done; ``logs`` holds their mean loss."""
-        loss, state = float(logs["loss"]), self.state
-        scores = self.model.predict(self.tiles, verbose=0)[:, 0] if math.isfinite(loss) else np.array([math.nan])
-        if not np.isfinite(scores).all():
-            what = (
-                f"the loss became {loss}"
-                if not math.isfinite(loss)
-                else "scores of the validation tiles are not numbers"
-            )
-            self._end(
-                "not a number",
-                code="M-NAN",
-                reason=f"{what} in steps {epoch * self.steps + 1}-{(epoch + 1) * self.steps}",
-            )
+        loss = float(logs["loss"])
+        steps = f"steps {epoch * self.steps + 1}-{(epoch + 1) * self.steps}"
+        scores = self.model.predict(self.tiles, verbose=0)[:, 0] if math.isfinite(loss) else np.zeros(0)
+        if not math.isfinite(loss):
+            self._end("not a number", code="M-NAN", reason=f"the loss became {loss} in {steps}")
+        elif not np.isfinite(scores).all():
+            self._end("not a number", code="M-NAN", reason=f"scores of validation tiles became NaN in {steps}")
         else:
-            step = (epoch + 1) * self.steps
-            row = {"step": step, "epoch": step * self.settings.training["batch"] / self.n_train, "loss": loss}
-            row |= self.measure(scores) | {"learning_rate": float(f"{self.model.optimizer.learning_rate.numpy():.7g}")}
-            state.history.append(row)
-            better = is_better(row, state.best, metric=METRICS[self.settings.metric])
-            if better:
-                state.best, state.kept = row, ""
-                self.store.keep(self.model)
-            self._report(row, better=better)
-            self._be_patient(row)
-        self.store.save(state, self.model)
+            self._take_in(loss, scores)
+        self.store.save(self.state, self.model)
+
+    def _take_in(self, loss: float, scores: np.ndarray) -> None:
+        """One more row of history, and what follows from it."""
+        state = self.state
+        step = (state.validations + 1) * self.steps
+        row = {"step": step, "epoch": step * self.settings.training["batch"] / self.n_train, "loss": loss}
+        row |= self.measure(scores) | {"learning_rate": float(f"{self.model.optimizer.learning_rate.numpy():.7g}")}
+        state.history.append(row)
+        better = is_better(row, state.best, metric=METRICS[self.settings.metric])
+        if better:
+            state.best, state.kept = row, ""
+            self.store.keep(self.model)
+        self._report(row, better=better)
+        self._be_patient(row)
 
     def measure(self, scores: np.ndarray) -> dict[str, float]:
         """Loss and AUCs of the validation tiles' ``scores``; a slide scores its share of tiles above the threshold."""
