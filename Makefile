@@ -54,13 +54,14 @@ data/recovery-%/slides.tsv: | .venv/ready
 
 recovery: .venv/ready $(SEEDS:%=data/recovery-%/slides.tsv)
 	$(SNAKEMAKE) --configfile config/recovery.yaml
-	$(BIN)/python -m histocarta.recovery --study $(SEEDS:%=results/recovery-%) --truth $(SEEDS:%=data/recovery-%)
+	$(BIN)/python -m histocarta.recovery --study $(SEEDS:%=results/recovery-%) --truth $(SEEDS:%=data/recovery-%) \
+		--table benchmarks/recovery.tsv
 
 # The bulk-expression side alone, on the real table of 515 lung adenocarcinoma slides: sheets and survival baselines.
 tcga-luad-table: .venv/ready
 	$(call need_real_data)
 	$(BIN)/python -m histocarta.luad_table --data $(REAL_DATA) --output data/tcga-luad-table
-	$(SNAKEMAKE) --configfile config/tcga-luad-table.yaml results/tcga-luad-table/survival/KRAS+EGFR+CD274/bulk.json
+	$(SNAKEMAKE) results/tcga-luad-table/survival/KRAS+EGFR+CD274/bulk.json --configfile config/tcga-luad-table.yaml
 
 # Ratios, each measured in one run; quote them with date and machine.
 bench: export REAL_DATA := $(REAL_DATA)
