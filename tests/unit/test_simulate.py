@@ -161,8 +161,8 @@ def test_stains_obey_beer_lambert_along_the_planted_vectors():
 def test_halves_of_the_patients_are_high_and_the_two_fields_cross():
     shares = simulate.draw_prevalences(np.random.default_rng(0), recipe=simulate.PRESETS["demo"])
     high = shares > 0.5
-    assert len(shares) == 98
-    assert pd.crosstab(high["share_A"], high["share_B"]).to_numpy().min() >= 24
+    assert len(shares) == 82  # 80 usable patients, 1 without tissue, 1 without a resolution
+    assert pd.crosstab(high["share_A"], high["share_B"]).to_numpy().min() >= 20  # of 20.5 in each quarter
     assert not ((shares > 0.38) & (shares < 0.62)).to_numpy().any()
 
 
