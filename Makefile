@@ -45,7 +45,9 @@ her2st her2st-small: .venv/ready
 	$(call need_real_data)
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/$@ $(if $(filter %-small,$@),--small)
 	$(SNAKEMAKE) --configfile config/$@.yaml
+	$(if $(filter %-small,$@),,$(SNAKEMAKE) --configfile config/her2st-leave-one-patient-out.yaml)
 	@echo "Report: $(CURDIR)/results/$@/report.html"
+	$(if $(filter %-small,$@),,@echo "Each patient by the other's model: $(CURDIR)/results/her2st-leave-one-patient-out/report.html")
 
 # Hours: five synthetic cohorts, and whether what was planted in them is found again.
 SEEDS := 1 2 3 4 5
