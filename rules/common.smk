@@ -75,6 +75,11 @@ def staining_settings(wildcards):
     return STUDY.layouts[wildcards.layout].staining()
 
 
+def heterogeneity_settings(wildcards):
+    """How the heterogeneity of a set of traits is measured."""
+    return STUDY.heterogeneity_of(wildcards.task, wildcards.traits.split("+")).measuring()
+
+
 def slides_of_cohort(wildcards):
     """All slides of the cohort: for cohort-level rules only, per-trait jobs read the manifest."""
     return list(SLIDES[wildcards.cohort].index)

@@ -49,6 +49,7 @@ rule measure_heterogeneity:
         "../envs/statistics.yaml"
     params:
         traits=traits_joined,
+        settings=heterogeneity_settings,
         seed=STUDY.seed,
         version=VERSION["heterogeneity"],
     script:

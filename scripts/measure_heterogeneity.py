@@ -7,6 +7,7 @@ with recorded(snakemake.log[0]):
     measure_heterogeneity(
         **snakemake.input,
         **snakemake.output,
+        **snakemake.params.settings,
         traits=snakemake.params.traits,
         seed=snakemake.params.seed,
     )

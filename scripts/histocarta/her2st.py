@@ -8,7 +8,8 @@ tissue. ``python -m histocarta.her2st --data <folder> --output data/her2st`` wri
 
     slides.tsv      one row per core: slide, patient, file, mpp, x, y, width, height (level-0 px), block
     expression.tsv  traits × cores, log2 CPM of the summed counts; ``<TRAIT>_shuffled`` = shuffled within the patient
-    spots.tsv       slide, section, x_px, y_px (level-0 px), total (counts), each trait's log(1 + counts per 10,000)
+    spots.tsv       slide, section, x_px, y_px (level-0 px), total (counts), each trait's log(1 + counts per 10,000);
+                    of a control the gene's own values: its map must not agree with them
     traits.tsv      the traits that the study asks for
 
 There is no clinical table. ``--small`` takes B4 and C2, one section of each patient, and ERBB2, FASN and one control.
@@ -96,6 +97,7 @@ def prepare_study(
         )
     for trait in traits:
         spots[trait] = np.concatenate([_log_share(section.counts, trait) for section in loaded.values()])
+    spots = spots.assign(**{f"{trait}_shuffled": spots[trait] for trait in controls})
     write_table(cores.drop(columns=["section", "n_spots"]), output / "slides.tsv")
     write_table(listed.round(5).T.rename_axis("trait").reset_index(), output / "expression.tsv")
     write_table(spots[spots["slide"] != ""].round(5), output / "spots.tsv")

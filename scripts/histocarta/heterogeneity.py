@@ -78,11 +78,11 @@ def measure_heterogeneity(
     table: str,
     traits: list[str],
     seed: int,
-    permutations: int = 1000,
-    bootstraps: int = 200,
-    min_tiles: int = 1,
-    region: int = 4,
-    permute: str = "tissue",
+    permutations: int,
+    bootstraps: int,
+    min_tiles: int,
+    region: int,
+    permute: str,
 ) -> None:
     """Write the heterogeneity table for one set of traits: one row per slide, sorted by slide.
 

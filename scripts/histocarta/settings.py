@@ -202,6 +202,19 @@ class Heterogeneity(Section):
 
     task: TaskName = Field(description="name of a task")
     traits: list[TraitName] = Field(min_length=2, description="two or more traits of that task")
+    min_tiles: int = Field(1, ge=1, description="tiles with a positive trait that a slide needs for an index")
+    region: int = Field(
+        4, ge=1, description="side in tiles of a region of HTA, which is also the block of the bootstrap"
+    )
+    permute: Literal["tissue", "positive"] = Field(
+        "tissue", description="what changes places in the permutation test: all tiles, or those with a positive trait"
+    )
+    permutations: int = Field(1000, ge=0, description="arrangements of the permutation test; 0: no p")
+    bootstraps: int = Field(200, ge=0, description="resamples of blocks for the intervals; 0: no intervals")
+
+    def measuring(self) -> dict[str, Any]:
+        """The settings of :func:`histocarta.heterogeneity.measure_heterogeneity`."""
+        return self.model_dump(exclude={"task", "traits"})
 
 
 class Survival(Section):
@@ -241,3 +254,8 @@ class Study(Section):
     def choice(self, name: str) -> Value:
         """The value of a row of the fidelity table in this study."""
         return fidelity_choice(name, column=self.fidelity, overrides=self.fidelity_overrides)
+
+    def heterogeneity_of(self, task: str, traits: list[str]) -> Heterogeneity:
+        """What the study says of a set of traits; a set that it does not name, asked for by path, gets the defaults."""
+        named = [item for item in self.heterogeneity if (item.task, item.traits) == (task, traits)]
+        return named[0] if named else Heterogeneity(task=task, traits=traits)

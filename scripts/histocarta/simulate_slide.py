@@ -187,8 +187,8 @@ def _measure_spots(
 ) -> pd.DataFrame:
     """Spatial transcriptomics of the slide: spots on a square lattice over tissue, with Poisson counts.
 
-    Columns: slide, x_px, y_px (centre, level-0 px), total (counts of all genes), then per trait the log of 1 +
-    counts per 10,000; the trait ``noise`` follows no field.
+    Columns: slide, section (each slide is one), x_px, y_px (centre, level-0 px), total (counts of all genes), then per
+    trait the log of 1 + counts per 10,000; the trait ``noise`` follows no field.
     """
     pitch, radius = SPOT_PITCH / mpp, SPOT_DIAMETER / 2 / mpp
     centres = np.arange(pitch / 2, mask.shape[0] - radius, pitch)
@@ -205,7 +205,6 @@ def _measure_spots(
             total = round(float(np.exp(rng.normal(np.log(4000), 0.35))))
             counts = {name: int(rng.poisson(total * (0.001 + 0.009 * values[at]))) for name, values in local.items()}
             values = {name: round(float(np.log1p(1e4 * count / total)), 5) for name, count in counts.items()}
-            rows.append(
-                {"slide": slide, "x_px": round(float(x), 2), "y_px": round(float(y), 2), "total": total} | values
-            )
-    return pd.DataFrame(rows, columns=["slide", "x_px", "y_px", "total", *local])
+            centre = {"x_px": round(float(x), 2), "y_px": round(float(y), 2)}
+            rows.append({"slide": slide, "section": slide} | centre | {"total": total} | values)
+    return pd.DataFrame(rows, columns=["slide", "section", "x_px", "y_px", "total", *local])

@@ -25,6 +25,11 @@ def place_spots(*, spots: str, slides: list[str], sites: list[str], placed: str)
     table = table.astype({name: float for name in table.columns if name not in ("slide", "section")})
     grids = dict(zip(slides, sites, strict=True))
     found = [_on_tiles(rows, read_table(grids[slide])) for slide, rows in table.groupby("slide") if slide in grids]
+    if not found:
+        raise InputError(
+            f"Expected spots of the cohort's slides ({slides[0]}, …) in {spots}, found {len(table)} spots of other "
+            f"slides ({table['slide'].iloc[0] if len(table) else 'none'}, …); name slides in both alike"
+        )
     write_table(pd.concat(found, ignore_index=True).drop(columns=["x_px", "y_px"]), placed)
 
 
@@ -49,15 +54,14 @@ def compare_spots(*, placed: str, scores: str, slides: str, metrics: str, agreem
     """
     status = read_json(metrics)
     table = read_table(placed)
-    column = trait.removesuffix("_shuffled")
-    if status["status"] != "ok" or column not in table:
-        reason = status["reason"] if status["status"] != "ok" else f"{column} was not measured in the spots"
+    if status["status"] != "ok" or trait not in table:
+        reason = status["reason"] if status["status"] != "ok" else f"{trait} was not measured in the spots"
         write_json({"trait": trait, "status": "excluded", "reason": reason, "sections": []}, agreement)
         return
     parts = read_table(slides)[["slide", "part"]]
     joined = table.merge(read_table(scores), on=["slide", "row", "col"]).merge(parts, on="slide")
     rows = [
-        _agreement(group, column) | {"section": section, "part": part}
+        _agreement(group, trait) | {"section": section, "part": part}
         for part in ("test", "all")
         for section, group in joined[joined["part"].eq(part) | (part == "all")].groupby("section")
     ]

@@ -120,7 +120,7 @@ def test_spots_lie_in_the_core_that_they_name(study):
     output, cores = study
     spots = numbers(output / "spots.tsv").merge(cores, on=["slide", "section"])
     assert list(numbers(output / "spots.tsv").columns) == [
-        "slide", "section", "x_px", "y_px", "total", "ERBB2", "FASN",
+        "slide", "section", "x_px", "y_px", "total", "ERBB2", "FASN", "ERBB2_shuffled",
     ]  # fmt: skip
     assert ((spots["x_px"] >= spots["x"]) & (spots["x_px"] < spots["x"] + spots["width"])).all()
     assert ((spots["y_px"] >= spots["y"]) & (spots["y_px"] < spots["y"] + spots["height"])).all()

@@ -12,6 +12,7 @@ from histocarta.heterogeneity import (
     hti,
     measure_heterogeneity,
 )
+from histocarta.settings import Heterogeneity
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
@@ -105,12 +106,13 @@ def trait_files(folder, trait, tiles, slides):
 
 
 def measure(folder, traits, **settings):
+    asked = Heterogeneity(task="extremes", traits=traits, permutations=99, bootstraps=50)
     measure_heterogeneity(
         scores=[str(folder / f"{trait}.scores.parquet") for trait in traits],
         slides=[str(folder / f"{trait}.slides.parquet") for trait in traits],
         table=str(folder / "hti.tsv"),
         traits=traits,
-        **{"seed": 1, "permutations": 99, "bootstraps": 50, **settings},
+        **{"seed": 1} | asked.measuring() | settings,
     )
     return read_table(folder / "hti.tsv").set_index("slide")
 

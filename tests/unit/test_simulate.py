@@ -199,7 +199,7 @@ def test_a_patient_without_defined_heterogeneity_has_the_base_hazard():
 
 def test_spots_measure_the_fields(full_size):
     spots = table(full_size / "spots.tsv")
-    assert list(spots.columns) == ["slide", "x_px", "y_px", "total", "A", "B", "noise"]
+    assert list(spots.columns) == ["slide", "section", "x_px", "y_px", "total", "A", "B", "noise"]
     assert set(spots["slide"]) == {f"P{number:03d}-1" for number in (5, 6, 7, 8)}
     cells = table(full_size / "truth" / "cells.tsv").set_index(["slide", "row", "col"])
     side = np.where(spots["slide"] == "P005-1", 2 * TILE, TILE)  # the 40x slide

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.spot_agreement import compare_spots, partial_rank_correlation, place_spots
 from scipy import stats
@@ -42,10 +43,15 @@ def test_agreement_per_section_with_the_test_part_apart(tmp_path):
     write_table(pd.DataFrame({"slide": ["a", "b"], "part": ["test", "train"]}), tmp_path / "slides.parquet")
     write_json({"status": "ok", "reason": ""}, tmp_path / "metrics.json")
     paths = {name: str(tmp_path / f"{name}.parquet") for name in ("placed", "scores", "slides")}
-    compare_spots(
-        **paths, metrics=str(tmp_path / "metrics.json"), agreement=str(tmp_path / "a.json"), trait="G_shuffled"
-    )
+    compare_spots(**paths, metrics=str(tmp_path / "metrics.json"), agreement=str(tmp_path / "a.json"), trait="G")
     rows = {(row["part"], row["section"]): row for row in read_json(tmp_path / "a.json")["sections"]}
     assert set(rows) == {("test", "A"), ("all", "A"), ("all", "B")}
     assert rows["test", "A"]["rho"] == pytest.approx(1) and rows["all", "B"]["rho"] == pytest.approx(-1)
     assert rows["all", "A"]["rho_total_counts"] == pytest.approx(stats.spearmanr([1, 2, 3, 4], [4, 1, 3, 2]).statistic)
+
+
+def test_spots_of_other_slides_only_are_refused(tmp_path):
+    spots = pd.DataFrame({"slide": ["other"], "section": "S", "x_px": 1.0, "y_px": 1.0, "total": 1, "G": 1})
+    write_table(spots, tmp_path / "spots.tsv")
+    with pytest.raises(InputError, match=r"slides \(s, …\) in .*spots.tsv, found 1 spots of other slides \(other, …\)"):
+        place_spots(spots=str(tmp_path / "spots.tsv"), slides=["s"], sites=["s"], placed=str(tmp_path / "p.parquet"))

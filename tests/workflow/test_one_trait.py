@@ -27,6 +27,7 @@ STUDY = {
             "slides": "data/slides.tsv",
             "expression": [{"path": "data/expression.tsv"}],
             "clinical": "data/clinical.tsv",
+            "spots": "data/spots.tsv",
         }
     },
     "layouts": {"grid": {"size": 75, "min_sharpness": None}},
@@ -47,7 +48,7 @@ STUDY = {
         }
     },
     "splits": {"halves": {"test": 0.17, "validation": 0.25, "rounds": 2}},
-    "heterogeneity": [{"task": "extremes", "traits": ["A", "B"]}],
+    "heterogeneity": [{"task": "extremes", "traits": ["A", "B"], "region": 2}],
 }
 
 
@@ -113,6 +114,12 @@ def test_every_result_has_its_place(finished):
     assert table.loc[FLAT, "status"] == "excluded"
     heterogeneity = read_table(results / "heterogeneity" / "extremes" / "A+B" / "hti.tsv")
     assert set(heterogeneity["slide"]) == set(usable(finished))
+    defined = heterogeneity[heterogeneity["hti_low"] != ""]
+    assert len(defined) and (defined["hti_low"].astype(float) <= defined["hti"].astype(float)).all()
+    spots = read_json(results / "traits" / "A" / "extremes" / "consensus" / "spots.json")
+    assert {row["part"] for row in spots["sections"]} >= {"all"} and all(
+        row["n_spots"] > 20 for row in spots["sections"]
+    )
     assert not list((finished / "state").glob("*/*/*/round-*")), "checkpoints of finished rounds are cleared"
     logs = list((results / "logs").rglob("*.log"))
     assert len(logs) >= 2 * len(read_table(finished / "data" / "slides.tsv")) + 3 * 5
