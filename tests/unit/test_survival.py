@@ -296,8 +296,20 @@ def test_index_by_levels():
     # H of ranks 1 4 7 10, 2 5 8 11, 3 6 9 12: 12/(12*13) * (22² + 26² + 30²)/4 - 3*13 = 0.6154, chi-squared 2 df
     assert (tests[1].test, tests[1].p) == ("Kruskal-Wallis", pytest.approx(np.exp(-0.615385 / 2), rel=1e-5))
     assert np.isnan(tests[2].p) and tests[2].reason == "fewer than two levels with 4 patients"
-    assert tests[0].p_adjusted == pytest.approx(3 * 2 / 924)
+    assert tests[0].p_adjusted == pytest.approx(2 * 2 / 924)  # Benjamini-Hochberg over the two that are tested
+    assert np.isnan(tests[2].p_adjusted) and {test.tests for test in tests} == {2}
     assert [level.n for level in tests[2].levels] == [11, 1]
+
+
+def test_groupings_that_are_not_tested_correct_nothing():
+    """One tested grouping keeps its p, however many stand beside it whose levels are too small."""
+    index, two = pd.Series(np.arange(12) / 12), pd.Series(np.repeat(["x", "y"], 6))
+    small = {f"small {n}": pd.Series(["p"] * 10 + ["q"] * 2) for n in range(3)}
+    first, *others = compare_levels(index, {"two": two, **small}, min_group=5)
+    assert first.p == first.p_adjusted == pytest.approx(2 / 924)
+    assert (first.tests, len(others)) == (1, 3) and all(np.isnan(test.p_adjusted) for test in others)
+    (nothing,) = compare_levels(index, {"small": small["small 0"]}, min_group=5)
+    assert nothing.tests == 0 and np.isnan(nothing.p_adjusted)
 
 
 # --- who enters -------------------------------------------------------------------------------------------------------
