@@ -13,13 +13,11 @@ from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.exceptions import ConvergenceError, ConvergenceWarning
 from lifelines.statistics import logrank_test, proportional_hazard_test
 from lifelines.utils import median_survival_times
-from scipy.stats import norm
 
 NAN = float("nan")
 MIN_GROUP = 5  # patients; the chi-squared law of the log-rank statistic does not hold for fewer
 # Spread of the log hazard ratio per standard deviation of the covariate that only a likelihood without maximum gives.
 SEPARATED = 10.0
-SEARCHED = 0.1  # share of the patients that stays on either side of a searched cut (Altman et al. 1994)
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,6 @@ class Cox:
     terms: tuple[Term, ...] = ()
     concordance: float = NAN
     constant: tuple[str, ...] = ()
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class CutSearch:
-    """The cut with the largest log-rank statistic, and its p corrected for the search."""
-
-    cut: float = NAN
-    statistic: float = NAN
-    cuts_tried: int = 0
-    p_uncorrected: float = NAN
-    p_corrected: float = NAN
     reason: str = ""
 
 
@@ -184,38 +170,3 @@ def _not_estimable(table: pd.DataFrame, event: np.ndarray, *, asked: str) -> str
         if len(levels) == 2 and any(not event[table[name] == level].any() for level in levels):
             return f"not estimable: complete separation by {name!r}, one level of which has no event"
     return ""
-
-
-def search_cut(index: np.ndarray, time: np.ndarray, event: np.ndarray, *, min_group: int) -> CutSearch:
-    """The best of all cuts of ``index`` (low: <= cut) by the standardised log-rank statistic.
-
-    p_corrected is Miller and Siegmund's (1982) for the maximum over all cuts with at least 10 % of the patients on
-    either side: phi(z) (z - 1/z) log(((1 - e) / e)^2) + 4 phi(z) / z with e = 0.1 (Altman et al. 1994, JNCI 86:829).
-    """
-    index, event = np.asarray(index, float), np.asarray(event, bool)
-    n = len(index)
-    order = np.argsort(index, kind="stable")
-    size = np.arange(1, n)
-    ends = np.flatnonzero(np.diff(index[order]) > 0)
-    share = np.minimum(size, n - size)[ends] if n > 1 else ends
-    ends = ends[(share >= SEARCHED * n) & (share >= min_group)]
-    if not len(ends) or not event.any():
-        return CutSearch(reason="0 events" if len(ends) else "no cut leaves enough patients on either side")
-    scores = _log_rank_scores(np.asarray(time, float), event)[order]
-    below = np.cumsum(scores)[ends]
-    size = ends + 1
-    variance = size * (n - size) / (n * (n - 1)) * np.sum(scores**2)
-    z = np.abs(below) / np.sqrt(variance)
-    best = int(z.argmax())
-    density, top = norm.pdf(z[best]), float(z[best])
-    corrected = density * ((top - 1 / top) * 2 * np.log((1 - SEARCHED) / SEARCHED) + 4 / top) if top > 1 else 1.0
-    raw = float(2 * norm.sf(top))
-    return CutSearch(float(index[order][ends[best]]), top, len(ends), raw, float(np.clip(corrected, raw, 1.0)))
-
-
-def _log_rank_scores(time: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Event minus Nelson-Aalen cumulative hazard at the patient's time: their sum over a group is O - E."""
-    times, place = np.unique(time, return_inverse=True)
-    at_risk = len(time) - np.searchsorted(np.sort(time), times)
-    hazard = np.cumsum(np.bincount(place, weights=event, minlength=len(times)) / at_risk)
-    return event - hazard[place]

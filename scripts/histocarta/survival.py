@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from statsmodels.stats.multitest import multipletests
 
+from histocarta.cut_search import search_cut
 from histocarta.errors import InputError, nearest
 from histocarta.expression import find_trait
 from histocarta.files import read_table, write_json
-from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank, search_cut
+from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank
 from histocarta.survival_groups import LevelTest, Split, bulk_splits, compare_levels, groupings, hti_split
 from histocarta.survival_patients import select_patients
 from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves
@@ -36,6 +37,7 @@ def analyse_survival(
     groups: str,
     traits: list[str],
     cuts: list[list[float]],
+    seed: int,
     horizon_years: float | None = None,
     covariates: Sequence[str] = (),
     hti_zero: str = "kept",
@@ -45,8 +47,9 @@ def analyse_survival(
     """Write the survival analysis of one set of traits: ``summary`` (JSON), ``picture`` (curves), ``groups`` (boxes).
 
     ``heterogeneity``: hti.tsv; ``clinical``, ``expression``, ``slides``: the cohort's cleaned sheets; ``cuts``: pairs
-    (low, high) of HTI, stated beforehand, their p also adjusted by Holm; ``horizon_years``: later times are censored
-    there; ``covariates``: columns of the clinical sheet in the adjusted Cox models; ``min_group``: no p below it.
+    (low, high) of HTI, stated beforehand, their p also adjusted by Holm; ``seed`` of the permutations that correct the
+    search for another cut; ``horizon_years``: later times are censored there; ``covariates``: columns of the clinical
+    sheet in the adjusted Cox models; ``min_group``: no p below it.
     """
     records = read_table(clinical)
     frame, steps = select_patients(read_table(heterogeneity), read_table(slides), records, hti_zero=hti_zero)
@@ -63,7 +66,7 @@ def analyse_survival(
         "selection": [asdict(step) for step in steps],
         "cuts": [cut | {"baselines": pair} for cut, pair in zip(compared, pairs, strict=True)],
         "continuous": _continuous(frame, beside),
-        "cut_search": asdict(search_cut(frame["hti"], frame["time"], frame["event"], min_group=min_group)),
+        "cut_search": asdict(search_cut(frame["hti"], frame["time"], frame["event"], min_group=min_group, seed=seed)),
         "levels": [asdict(level) for level in levels],
     }
     head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
