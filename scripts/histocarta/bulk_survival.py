@@ -20,6 +20,7 @@ from histocarta.hazards import MIN_GROUP, censored_at, design
 from histocarta.labels import Scale, extremes, fit_scale
 from histocarta.survival import compare
 from histocarta.survival_groups import Split, bulk_splits
+from histocarta.survival_patients import as_events
 from histocarta.survival_pictures import Panel, draw_curves
 from histocarta.versions import VERSION
 
@@ -62,6 +63,7 @@ def analyse_bulk_survival(
     Raises InputError for an unknown or repeated trait, an unknown covariate, and tables without a patient in common.
     """
     records = read_table(clinical).sort_values("patient", ignore_index=True)
+    records["event"] = as_events(records["event"])
     values = _read_values(expression, traits)
     if not records["patient"].isin(values.index).any():
         raise InputError(

@@ -134,6 +134,14 @@ def test_the_order_of_rows_changes_no_byte(tmp_path):
     assert first == [(tmp_path / name).read_bytes() for name in ("bulk.json", "bulk.png")]
 
 
+def test_events_written_as_text_are_the_same_events(tmp_path):
+    write_cohort(tmp_path, n=60)
+    found, _ = analyse(tmp_path, traits=["A"])
+    table = pd.read_parquet(tmp_path / "clinical.parquet")
+    write_table(table.astype({"event": str}), tmp_path / "clinical.parquet")
+    assert analyse(tmp_path, traits=["A"])[0] == found
+
+
 def test_one_trait_has_no_pair_and_few_patients_have_no_p(tmp_path):
     write_cohort(tmp_path, n=8)
     _, by_kind = analyse(tmp_path, traits=["A"])

@@ -306,6 +306,23 @@ def test_order_of_rows_changes_nothing():
     assert frame.equals(again) and steps == same
 
 
+@pytest.mark.parametrize(
+    "written", [[0, 1, 1], ["0", "1", "1"], [0.0, 1.0, 1.0], [False, True, True]], ids=["int", "text", "float", "bool"]
+)
+def test_an_event_is_what_is_1(written):
+    """The text 0 is nobody's death."""
+    records = pd.DataFrame({"patient": ["P1", "P2", "P5"], "time": 10.0, "event": written})
+    frame, _ = select_patients(INDEX, SHEET, records, hti_zero="kept")
+    assert frame["event"].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("strange", [2, "DECEASED", None, ""])
+def test_an_event_that_is_neither_is_told(strange):
+    records = pd.DataFrame({"patient": ["P1", "P2", "P5"], "time": 10.0, "event": [0, strange, 1]})
+    with pytest.raises(InputError, match=r"Expected event 0 or 1 for every patient, found .* \(1 such\); write 0"):
+        select_patients(INDEX, SHEET, records, hti_zero="kept")
+
+
 def test_above_the_median_of_all_samples(tmp_path):
     """v > median, ties below; found by symbol; a slide's own value before its patient's; missing stays missing."""
     values = pd.DataFrame(
