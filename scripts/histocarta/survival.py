@@ -65,7 +65,7 @@ def analyse_survival(
     report = {
         "selection": [asdict(step) for step in steps],
         "cuts": [cut | {"baselines": pair} for cut, pair in zip(compared, pairs, strict=True)],
-        "continuous": _continuous(frame, beside),
+        "continuous": _continuous(frame, beside, min_group=min_group),
         "cut_search": asdict(search_cut(frame["hti"], frame["time"], frame["event"], min_group=min_group, seed=seed)),
         "levels": [asdict(level) for level in levels],
     }
@@ -140,10 +140,18 @@ def _models(
     return {name: asdict(cox(time, event, table)) for name, table in tables.items()}
 
 
-def _continuous(frame: pd.DataFrame, beside: pd.DataFrame) -> dict:
-    """Hazard per 0.1 of HTI, which needs no cut; its concordance is that of the risk, whichever way it points."""
+def _continuous(frame: pd.DataFrame, beside: pd.DataFrame, *, min_group: int) -> dict:
+    """Hazard per 0.1 of HTI, which needs no cut; its concordance is that of the risk, whichever way it points.
+
+    Not fitted on fewer patients than two groups would need, nor on fewer than ``min_group`` events.
+    """
+    events, too_small = int(frame["event"].sum()), ""
+    if len(frame) < 2 * min_group:
+        too_small = f"{len(frame)} patients, fewer than {2 * min_group}"
+    elif events < min_group:
+        too_small = f"{events} events among {len(frame)} patients, fewer than {min_group}"
     term = pd.DataFrame({f"HTI per {HTI_STEP}": frame["hti"] / HTI_STEP})
-    return _models(frame["time"].to_numpy(), frame["event"].to_numpy(bool), term, beside)
+    return _models(frame["time"].to_numpy(), frame["event"].to_numpy(bool), term, beside, too_small=too_small)
 
 
 def _with_holm(compared: list[dict]) -> list[dict]:

@@ -427,6 +427,20 @@ def test_few_patients_get_curves_but_no_p(tmp_path):
     found = analyse(tmp_path)
     assert "fewer than 5" in found["cuts"][0]["logrank"]["reason"]
     assert found["cuts"][0]["cox"]["reason"] == found["cuts"][0]["logrank"]["reason"]
+    model = found["continuous"]["cox"]
+    assert (model["terms"], model["concordance"], model["reason"]) == ([], None, "6 patients, fewer than 10")
+
+
+def test_few_events_give_no_hazard_per_tenth(tmp_path):
+    """lifelines fits a Cox model to four deaths without a word."""
+    _, clinical = write_cohort(tmp_path, n=40)
+    write_table(clinical.assign(event=[1] * 4 + [0] * 36), tmp_path / "clinical.parquet")
+    found = analyse(tmp_path, covariates=["age"])["continuous"]
+    for model in (found["cox"], found["cox_adjusted"]):
+        assert (model["terms"], model["events"]) == ([], 4)
+        assert model["reason"] == "4 events among 40 patients, fewer than 5"
+    write_table(clinical.assign(event=[1] * 5 + [0] * 35), tmp_path / "clinical.parquet")
+    assert analyse(tmp_path)["continuous"]["cox"]["terms"]
 
 
 def test_unknown_covariate_names_the_nearest(tmp_path):
