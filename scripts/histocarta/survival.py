@@ -23,6 +23,7 @@ from histocarta.versions import VERSION
 
 MONTHS = 12
 HTI_STEP = 0.1  # the continuous hazard ratio is per 0.1 of the index: no patient moves from 0 to 1
+MEDIAN_OF = "all samples of the expression table"
 NO_PATIENTS = "no patient has all that the analysis needs"
 
 
@@ -55,13 +56,14 @@ def analyse_survival(
     frame, steps = select_patients(read_table(heterogeneity), read_table(slides), records, hti_zero=hti_zero)
     frame = _to_horizon(frame, horizon_years)
     beside = _covariates(records, frame, covariates, source=clinical)
-    above = above_median(expression, traits, frame)
+    above, medians = above_median(expression, traits, frame)
     splits = [hti_split(frame["hti"], low=low, high=high, boundary=cut_boundary) for low, high in cuts]
     compared = _with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
     pairs = [_baselines(frame, split, above, min_group=min_group) for split in splits]
     by = groupings(above, _rows_of(records, frame), covariates=covariates)
     levels = compare_levels(frame["hti"], by, min_group=min_group)
     settings = {"hti_zero": hti_zero, "cut_boundary": cut_boundary, "covariates": list(covariates)}
+    settings |= {"bulk_medians": {"of": MEDIAN_OF, "traits": medians}}
     report = {
         "selection": [asdict(step) for step in steps],
         "cuts": [cut | {"baselines": pair} for cut, pair in zip(compared, pairs, strict=True)],
@@ -80,17 +82,21 @@ def analyse_survival(
     draw_boxes([_boxes(frame["hti"], by[test.by], test) for test in levels], groups, what=title)
 
 
-def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> pd.DataFrame:
-    """Per row of ``frame`` and trait: 1.0 where the bulk value is above the median of all samples, 0.0 not, or NaN.
+def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Per row of ``frame`` and trait: 1.0 where the bulk value is above the median, 0.0 not, or NaN; and the medians.
 
-    A sample is named after the slide where slides were measured one by one, else after the patient.
+    The median is that of all samples of the table, as in the paper's code, also where labels take theirs from the
+    patients outside the test: no model learns from these groups, and who is above must not depend on how a study was
+    split. A sample is named after the slide where slides were measured one by one, else after the patient.
     """
     names = [name for name in pq.read_schema(expression).names if name != "sample"]
     columns = [find_trait(trait, names=names, table=expression) for trait in traits]
     values = pd.read_parquet(expression, columns=columns)
     sample = frame["slide"].where(frame["slide"].isin(values.index), frame["patient"])
     own = values.reindex(sample).set_axis(frame.index)
-    return (own > values.median()).astype(float).where(own.notna()).set_axis(list(traits), axis=1)
+    above = (own > values.median()).astype(float).where(own.notna()).set_axis(list(traits), axis=1)
+    medians = zip(traits, values[columns].median(), values[columns].count(), strict=True)
+    return above, {trait: {"median": float(median), "samples": int(n)} for trait, median, n in medians}
 
 
 def compare(frame: pd.DataFrame, split: Split, *, min_group: int, beside: pd.DataFrame | None = None) -> dict:

@@ -98,6 +98,8 @@ def test_every_figure_is_statsmodels(tmp_path):
     event = (clinical["event"] == 1) & (clinical["time"] <= 60)
     assert (found["patients"], found["events"], found["measured"]) == (200, int(event.sum()), {"A": 200, "B": 199})
     low, high = np.percentile(values["A"], [20, 80])
+    fitted_on = {"of": "all samples of the expression table", "samples": {"A": 200, "B": 199}}
+    assert found["thresholds_of"] == fitted_on
     assert found["thresholds"]["A"] == pytest.approx({"low": low, "median": values["A"].median(), "high": high})
     a, b = ((values[trait] > values[trait].median()).where(values[trait].notna()) for trait in ("A", "B"))
     truth = {

@@ -330,7 +330,8 @@ def test_above_the_median_of_all_samples(tmp_path):
     )
     write_table(values, tmp_path / "expression.parquet", index=True)
     frame = pd.DataFrame({"patient": ["P3", "P4", "P1", "P1", "P9"], "slide": ["S3", "S4", "S1", "S5", "S9"]})
-    above = above_median(str(tmp_path / "expression.parquet"), ["MKI67"], frame)
+    above, medians = above_median(str(tmp_path / "expression.parquet"), ["MKI67"], frame)
+    assert medians == {"MKI67": {"median": 3.0, "samples": 4}}
     assert above["MKI67"].tolist() == pytest.approx([0, np.nan, 0, 1, np.nan], nan_ok=True)  # median 3
 
 
@@ -374,6 +375,11 @@ def test_planted_hazard_is_found_and_bulk_expression_is_not(tmp_path):
     index, clinical = write_cohort(tmp_path)
     found = analyse(tmp_path, cuts=[[0.5, 0.5], [0.3, 0.7]], covariates=["age"])
     assert (found["status"], found["patients"]) == ("ok", 240)
+    medians = pd.read_parquet(tmp_path / "expression.parquet").median()
+    assert found["bulk_medians"] == {
+        "of": "all samples of the expression table",
+        "traits": {trait: {"median": pytest.approx(medians[trait]), "samples": 240} for trait in "AB"},
+    }
     for cut, (low, high) in zip(found["cuts"], ((0.5, 0.5), (0.3, 0.7)), strict=True):
         inside = (index <= low) | (index > high)
         chi2, p = survdiff(clinical["time"][inside], clinical["event"][inside], index[inside] > high)
