@@ -13,8 +13,8 @@ from histocarta.evaluation import benjamini_hochberg
 
 NAN = float("nan")
 BELOW, ABOVE = "≤ median", "> median"
-# Levy-Jurgenson 2020, Fig. 6: ER status and PAM50 type, under the names of cBioPortal, GDC and plain sheets.
-STATUS_NAMES = re.compile(r"\ber status\b|^er$|\b(o?estrogen receptor|pam ?50)\b")
+# Levy-Jurgenson 2020, Fig. 6: ER status and PAM50 type, under the names of cBioPortal, GDC, Xena and plain sheets.
+STATUS_NAMES = re.compile(r"\ber status\b|^er$|\b(o?estrogen receptor|pam ?50(call)?)\b")
 MOST_LEVELS = 12  # a column with more is no grouping
 
 

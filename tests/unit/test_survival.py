@@ -228,8 +228,12 @@ def test_bulk_baselines_of_the_released_code():
 
 
 def test_status_columns_are_found_by_their_usual_names():
-    names = ["ER Status By IHC", "er_status", "PAM50", "pam50_subtype", "Estrogen Receptor Status", "stage", "age"]
-    table = pd.DataFrame({name: ["a", "b"] for name in names}).assign(age=[1.0, 2.0], gender_status=["m", "f"])
+    """cBioPortal, plain sheets, TCGAbiolinks, and Xena (PAM50Call_RNAseq …); not every status, nor HER2's."""
+    names = ["ER Status By IHC", "er_status", "PAM50", "pam50_subtype", "Estrogen Receptor Status"]
+    names += ["PAM50Call_RNAseq", "PAM50_mRNA_nature2012", "ER_Status_nature2012", "paper_BRCA_Subtype_PAM50"]
+    names += ["breast_carcinoma_estrogen_receptor_status", "stage", "age"]
+    others = ["gender_status", "HER2_Final_Status_nature2012", "lab_proc_her2_neu_status", "PAM500"]
+    table = pd.DataFrame({name: ["a", "b"] for name in [*names, *others]}).assign(age=[1.0, 2.0])
     found = groupings(pd.DataFrame({"A": [1.0, 0.0]}), table, covariates=["stage", "age"])
     assert list(found) == ["bulk A", *names[:-1]]
     assert found["bulk A"].tolist() == ["> median", "≤ median"]
