@@ -1,6 +1,5 @@
 """How slides, expression and clinical data of a cohort meet: by patient, and only where sample types agree."""
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -8,7 +7,7 @@ import pandas as pd
 from histocarta import barcodes
 from histocarta.clinical import read_clinical
 from histocarta.errors import InputError
-from histocarta.expression import find_trait, read_expression
+from histocarta.expression import read_expression
 from histocarta.files import write_table
 from histocarta.sheets import read_slides, slides_from_gdc_manifest
 from histocarta.tables import exclusion, exclusions_table
@@ -58,25 +57,6 @@ def prepare_cohort(
     write_table(values, expression, index=True)
     write_table(survival, clinical)
     write_table(pd.concat(left_out, ignore_index=True), exclusions)
-
-
-def choose_traits(*, expression: str, output: str, panel: Sequence[str], top: int) -> None:
-    """Write the ``top`` traits of a panel by variance over the cohort (ddof 0), largest first, as a trait sheet.
-
-    Levy-Jurgenson 2020 chose its breast cancer genes so, from PAM50. Genes that the table lacks are named in the log.
-    """
-    table = pd.read_parquet(expression)
-    columns = {}
-    for trait in panel:
-        try:
-            columns[trait] = find_trait(trait, names=table.columns, table=expression)
-        except InputError as error:
-            print(f"left out of the panel: {error}", file=sys.stderr)
-    if not columns:
-        raise InputError(f"Expected genes of the panel in {expression}, found none of {len(panel)}")
-    variance = table[list(columns.values())].var(ddof=0).set_axis(list(columns)).dropna()
-    chosen = variance.sort_values(ascending=False, kind="stable").head(top)
-    write_table(chosen.rename("variance").rename_axis("trait").reset_index(), output)
 
 
 class _Aliquots:

@@ -41,7 +41,16 @@ cells (batch-corrected tables), log2 values may not exceed 64, z-scores may not 
 censored); cBioPortal's and GDC's own column names are known. Every other column is a covariate. Patients without a
 time, with a negative one or without a status are left out of the survival analysis and named.
 
-**Traits** (`traits` of a task): the column `trait`, or one name per line.
+**Traits** (`traits` of a task): the column `trait`, or one name per line. Or chosen by variance within a panel, as that
+paper chose its breast cancer genes from PAM50: name the sheet in the study, then let it be written, before the run and
+again whenever the expression changes:
+
+```sh
+python -m histocarta.choose_traits --configfile config/mine.yaml --panel config/panels/pam50.txt --highest 10
+```
+
+The variance is that of the population (ddof 0) over the samples that the study's cohort keeps; genes that the tables
+lack are named. A sheet written by hand is not overwritten.
 """
 
 

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from histocarta.cohort import choose_traits, prepare_cohort
+from histocarta.cohort import prepare_cohort
 from histocarta.errors import InputError
 from histocarta.files import read_table
 
@@ -131,15 +131,3 @@ def test_a_gdc_manifest_makes_a_cohort(cohort, tmp_path):
     manifest.write_text(f"id\tfilename\tmd5\n{uuid}\tTCGA-A2-A0T2-01Z-00-DX1.A.svs\t{md5}\n")
     made = cohort(slides=PLAIN, tables=[ALIQUOTS], gdc_manifest=str(manifest), slides_folder="data/gdc")
     assert made["slides"].loc[0, "md5"] == md5 and made["expression"].index.tolist() == ["TCGA-A2-A0T2"]
-
-
-def test_traits_are_chosen_by_population_variance_within_the_panel(tmp_path, capsys):
-    values = pd.DataFrame({"A|1": [0.0, 4.0], "B|2": [0.0, 2.0], "C|3": [0.0, 9.0], "D|4": [1.0, None]})
-    values.rename_axis("sample").to_parquet(tmp_path / "e.parquet", index=True)
-    output = tmp_path / "traits.tsv"
-    choose_traits(expression=str(tmp_path / "e.parquet"), output=str(output), panel=["A", "B", "D", "LOST"], top=2)
-    # Population variance (ddof 0, as np.var in the released code): ((-2)^2 + 2^2) / 2 = 4, (1 + 1) / 2 = 1.
-    assert read_table(output).to_numpy().tolist() == [["A", "4.0"], ["B", "1.0"]]
-    assert "left out of the panel: Expected trait 'LOST'" in capsys.readouterr().err
-    with pytest.raises(InputError, match="found none of 1"):
-        choose_traits(expression=str(tmp_path / "e.parquet"), output=str(output), panel=["X"], top=1)
