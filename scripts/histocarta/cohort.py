@@ -52,6 +52,7 @@ def prepare_cohort(
     left_out.append(without)
     if match_sample_types:
         sheet["exclude"] = [_disagreement(row, types) for row in sheet.to_dict("records")]
+        left_out.append(_unchecked(sheet, types, usual=sample_types[0]))
     _say_counts(sheet, values, survival)
     write_table(sheet, slides)
     write_table(values, expression, index=True)
@@ -148,6 +149,21 @@ def _disagreement(row: dict[str, str], types: dict[str, str]) -> str:
     if row["exclude"] or not measured or not row["sample_type"] or row["sample_type"] == measured:
         return row["exclude"]
     return f"sample type {row['sample_type']}: the patient's expression is of type {measured}"
+
+
+def _unchecked(sheet: pd.DataFrame, types: dict[str, str], *, usual: str) -> pd.DataFrame:
+    """A note on each slide of another type than the cohort's usual one that nothing says is its expression's or not."""
+    kept = sheet[(sheet["exclude"] == "") & (sheet["sample_type"] != "")]
+    kept = kept[kept["patient"].map(types) == ""]
+    why = "could not be checked: expression is named by patient"
+    if len(kept):
+        print(f"the sample types of {len(kept)} slides {why}")
+    return exclusions_table(
+        [
+            exclusion("sheet", "slide", row.slide, "B-NOTYPE", f"sample type {row.sample_type} {why}", outcome="noted")
+            for row in kept[kept["sample_type"] != usual].itertuples()
+        ]
+    )
 
 
 def _say_counts(sheet: pd.DataFrame, values: pd.DataFrame, survival: pd.DataFrame) -> None:

@@ -46,14 +46,14 @@ def test_tables_meet_by_patient(cohort):
     assert made["expression"]["A"].tolist() == [1, 2] and made["expression"]["miR"].isna().tolist() == [False, True]
     assert made["clinical"].to_dict("records") == [{"patient": "p1", "time": 5.0, "event": 1, "stage": "II"}]
     assert made["exclusions"].to_numpy().tolist() == [
-        ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1"]
+        ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1", "excluded"]
     ]
 
 
 def test_a_cohort_without_clinical_data_has_an_empty_table(cohort):
     made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"])
     assert made["clinical"].empty and list(made["clinical"]) == ["patient", "time", "event"]
-    assert list(made["exclusions"]) == ["stage", "kind", "item", "code", "reason", "count"]
+    assert list(made["exclusions"]) == ["stage", "kind", "item", "code", "reason", "count", "outcome"]
 
 
 def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do_not(cohort):
@@ -100,6 +100,24 @@ def test_a_slide_of_another_sample_type_than_the_expression_is_excluded(cohort):
     }
     loose = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS], match_sample_types=False)
     assert (loose["slides"]["exclude"] == "").all()
+
+
+def test_a_sample_type_that_expression_by_patient_cannot_confirm_is_noted(cohort, capsys):
+    """The metastasis stays, and is named; of primary tumours the log alone says that nothing was checked."""
+    by_patient = "gene\tTCGA-A2-A0T2\tTCGA-E2-A15E\nA\t1\t2\n"
+    made = cohort(slides=TCGA_SLIDES, tables=[by_patient])
+    assert (made["slides"]["exclude"] == "").all()
+    why = "sample type 06 could not be checked: expression is named by patient"
+    row = ["sheet", "slide", "TCGA-E2-A15E-06Z-00-DX1", "B-NOTYPE", why, "1", "noted"]
+    assert made["exclusions"].to_numpy().tolist() == [row]
+    assert "the sample types of 3 slides could not be checked" in capsys.readouterr().out
+    loose = cohort(slides=TCGA_SLIDES, tables=[by_patient], match_sample_types=False)
+    assert loose["exclusions"].empty
+
+
+def test_slides_without_expression_or_without_a_type_are_not_noted(cohort):
+    without = cohort(slides=[*PLAIN, TCGA_SLIDES[1]], tables=["gene\tp1\nA\t1\n"])
+    assert without["exclusions"].empty
 
 
 def test_tables_must_agree_on_a_patients_sample_type(cohort):
