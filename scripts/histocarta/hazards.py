@@ -18,6 +18,8 @@ NAN = float("nan")
 MIN_GROUP = 5  # patients; the chi-squared law of the log-rank statistic does not hold for fewer
 # Spread of the log hazard ratio per standard deviation of the covariate that only a likelihood without maximum gives.
 SEPARATED = 10.0
+# Fewer events per term than this give biased ratios and intervals that are too narrow (Vittinghoff and McCulloch 2007).
+EVENTS_PER_TERM = 5
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Cox:
-    """A Cox model (ties by Efron): complete cases used and left out, terms, concordance; no terms where it says why."""
+    """A Cox model (ties by Efron): complete cases used and left out, terms, concordance; no terms where it says why.
+
+    ``caution``: a model that could be fitted and should not be leant on.
+    """
 
     n: int
     events: int
@@ -64,6 +69,7 @@ class Cox:
     concordance: float = NAN
     constant: tuple[str, ...] = ()
     reason: str = ""
+    caution: str = ""
 
 
 def censored_at(time: np.ndarray, event: np.ndarray, horizon: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -149,10 +155,17 @@ def cox(time: np.ndarray, event: np.ndarray, covariates: pd.DataFrame) -> Cox:
     terms = tuple(
         Term(name, *(float(rows.loc[name, column]) for column in _COLUMNS), float(tested[name])) for name in varying
     )
-    return Cox(**sizes, terms=terms, concordance=float(fitted.concordance_index_))
+    return Cox(**sizes, terms=terms, concordance=float(fitted.concordance_index_), caution=_caution(terms, event))
 
 
 _COLUMNS = ("exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%", "p")
+
+
+def _caution(terms: Sequence[Term], event: np.ndarray) -> str:
+    events = int(event.sum())
+    if events >= EVENTS_PER_TERM * len(terms):
+        return ""
+    return f"{events} events for {len(terms)} terms, fewer than {EVENTS_PER_TERM} each: ratios and p are unsteady"
 
 
 def _not_estimable(table: pd.DataFrame, event: np.ndarray, *, asked: str) -> str:

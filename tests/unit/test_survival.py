@@ -96,7 +96,7 @@ def test_lung_by_sex():
     assert (sex.hazard_ratio, sex.p) == pytest.approx((0.5986, 0.00218), rel=2e-3)
     assert (age.hazard_ratio, age.p) == pytest.approx((1.0172, 0.0646), rel=1e-3)
     assert model.concordance == pytest.approx(0.603, abs=5e-4)
-    assert (model.n, model.events, model.incomplete) == (228, 165, 0)
+    assert (model.n, model.events, model.incomplete, model.caution) == (228, 165, 0, "")
 
 
 def test_proportional_hazards_test_of_the_ovarian_trial():
@@ -171,6 +171,18 @@ def test_collinear_covariates_too_few_events_and_no_event():
     noise = np.random.default_rng(0).normal(size=(42, 3))
     assert cox(time, one, pd.DataFrame(noise, columns=list("abc"))).reason == "not estimable: 2 events for 3 terms"
     assert cox(time, one * 0, pd.DataFrame({"placebo": placebo})).reason == "0 events among 42 patients"
+
+
+def test_few_events_per_term_are_a_caution():
+    """Vittinghoff and McCulloch 2007 (Am J Epidemiol 165:710): at least 5 events per term."""
+    time, event, placebo = freireich()
+    age = pd.DataFrame({"placebo": placebo, "age": np.random.default_rng(1).normal(size=42)})
+    few = event & (np.cumsum(event) % 3 == 0)
+    assert few.sum() == 10 and cox(time, few, age).caution == ""
+    few[np.flatnonzero(few)[0]] = False
+    model = cox(time, few, age)
+    assert len(model.terms) == 2
+    assert model.caution == "9 events for 2 terms, fewer than 5 each: ratios and p are unsteady"
 
 
 def test_incomplete_cases_are_counted():
