@@ -7,6 +7,7 @@ jobs there are: they must be known before Snakemake plans, and every job plans a
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,15 +55,12 @@ def choose_for_study(
 def choose_traits(*, expression: str, output: str | Path, panel: Sequence[str], highest: int) -> None:
     """Write the ``highest`` traits of a panel by variance over the cohort's samples, largest first, as a trait sheet.
 
-    ``expression``: sheets/expression.parquet. The variance is that of the population (ddof 0), as np.var in the
-    released code; of equal traits the panel's first comes first. Genes that the table lacks are named on stderr.
+    ``expression``: sheets/expression.parquet. The variance is that of the population (ddof 0) on the table's own scale,
+    as np.var in the released code; of equal traits the panel's first comes first. Genes that the table lacks are named
+    on stderr; a symbol that stands for several of its ids is an InputError, since only the user can say which is meant.
     """
-    names, columns = [name for name in parquet.read_schema(expression).names if name != "sample"], {}
-    for trait in panel:
-        try:
-            columns[trait] = find_trait(trait, names=names, table=expression)
-        except InputError as error:
-            print(f"left out of the panel: {error}", file=sys.stderr)
+    names = [name for name in parquet.read_schema(expression).names if name != "sample"]
+    columns = _columns(panel, names)
     values = pd.read_parquet(expression, columns=list(columns.values()))[list(columns.values())]
     variance = values.var(ddof=0).set_axis(list(columns)).dropna()
     if len(variance) < highest:
@@ -72,6 +70,24 @@ def choose_traits(*, expression: str, output: str | Path, panel: Sequence[str], 
         )
     chosen = variance.sort_values(ascending=False, kind="stable").head(highest)
     write_table(chosen.rename("variance").rename_axis("trait").reset_index(), output)
+
+
+def _columns(panel: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """The table's name of each gene of the panel that it has."""
+    ids, columns, lost = Counter(name.split("|")[0] for name in names), {}, []
+    for trait in panel:
+        try:
+            columns[trait] = find_trait(trait, names=names, table="the cohort's expression")
+        except InputError:
+            if ids[trait] > 1:
+                raise
+            lost.append(trait)
+    if lost:
+        print(
+            f"left out, not in the cohort's expression: {', '.join(lost)} ({len(lost)} of {len(panel)})",
+            file=sys.stderr,
+        )
+    return columns
 
 
 def _member(section: dict[str, Member], name: str | None, *, what: str) -> tuple[str, Member]:

@@ -55,8 +55,8 @@ before the run and again whenever the expression changes:
 python -m histocarta.choose_traits --configfile config/mine.yaml --panel config/panels/pam50.txt --highest 10
 ```
 
-The variance is that of the population (ddof 0) over the samples that the study's cohort keeps; genes that the tables
-lack are named. A sheet written by hand is not overwritten.
+The variance is that of the population (ddof 0) over the samples that the study's cohort keeps, on the tables' own
+scale; genes that the tables lack are named. A sheet written by hand is not overwritten.
 """
 
 

@@ -30,8 +30,13 @@ def test_population_variance_within_the_panel(choose, capsys):
     """((-2)² + 2²) / 2 = 4 and (1 + 1) / 2 = 1, ddof 0; C varies most but is not of the panel, LOST is not measured."""
     values = {"A|1": [0.0, 4.0], "B|2": [0.0, 2.0], "C|3": [0.0, 9.0], "D|4": [1.0, np.nan]}
     assert choose(values, ["B", "A", "D", "LOST"], 2) == [["A", 4.0], ["B", 1.0]]
-    words = capsys.readouterr().err
-    assert words.startswith("left out of the panel: Expected trait 'LOST' among the 4 traits of ")
+    assert capsys.readouterr().err == "left out, not in the cohort's expression: LOST (1 of 4)\n"
+
+
+def test_a_symbol_of_several_ids_is_for_the_user_to_settle(choose):
+    with pytest.raises(InputError, match=r"one trait 'A' in the cohort's expression, found A\|1, A\|2; name one"):
+        choose({"A|1": [0.0, 4.0], "A|2": [0.0, 2.0]}, ["A"], 1)
+    assert choose({"A|1": [0.0, 4.0], "A|2": [0.0, 2.0]}, ["A|2"], 1) == [["A|2", 1.0]]
 
 
 def test_the_order_is_that_of_np_var(choose):
