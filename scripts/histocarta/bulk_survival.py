@@ -18,8 +18,9 @@ from histocarta.expression import find_trait
 from histocarta.files import read_table, write_json
 from histocarta.hazards import MIN_GROUP, censored_at, design
 from histocarta.labels import Scale, extremes, fit_scale
-from histocarta.survival import compare
+from histocarta.survival import MEDIAN_OF, compare
 from histocarta.survival_groups import Split, bulk_splits
+from histocarta.survival_patients import as_events
 from histocarta.survival_pictures import Panel, draw_curves
 from histocarta.versions import VERSION
 
@@ -56,12 +57,14 @@ def analyse_bulk_survival(
 
     ``clinical``, ``expression``: the cohort's cleaned sheets, patients by name; ``horizon_years``: later times are
     censored there; ``covariates``: columns of the clinical sheet for a second, adjusted Cox model; ``low``, ``high``:
-    percentiles of the extremes. Thresholds are those of all samples of the expression table. p also adjusted by Holm
-    over all comparisons; none where a group has fewer than ``min_group`` patients.
+    percentiles of the extremes. Thresholds are those of all samples of the expression table, as in the paper's code and
+    whatever the labels of a study are fitted on: nothing is learnt here. p also adjusted by Holm over all comparisons;
+    none where a group has fewer than ``min_group`` patients.
 
     Raises InputError for an unknown or repeated trait, an unknown covariate, and tables without a patient in common.
     """
     records = read_table(clinical).sort_values("patient", ignore_index=True)
+    records["event"] = as_events(records["event"])
     values = _read_values(expression, traits)
     if not records["patient"].isin(values.index).any():
         raise InputError(
@@ -80,6 +83,7 @@ def analyse_bulk_survival(
     found = with_holm([compare(frame, one.split, min_group=min_group, beside=beside) for one in comparisons])
     named = [{"kind": one.kind, "traits": one.traits} | record for one, record in zip(comparisons, found, strict=True)]
     settings = {"traits": traits, "horizon_years": horizon_years, "covariates": covariates, "min_group": min_group}
+    settings |= {"thresholds_of": {"of": MEDIAN_OF, "samples": {name: int(n) for name, n in values.count().items()}}}
     write_json(_head(frame, own, scales, low=low, high=high, **settings) | {"comparisons": named}, summary)
     panels = [_panel(frame, one.split, record) for one, record in zip(comparisons, found, strict=True)]
     draw_curves([panels[start : start + 2] for start in range(0, len(panels), 2)], picture)

@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from statsmodels.stats.multitest import multipletests
 
+from histocarta.cut_search import search_cut
 from histocarta.errors import InputError, nearest
 from histocarta.expression import find_trait
 from histocarta.files import read_table, write_json
-from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank, search_cut
+from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank
 from histocarta.survival_groups import LevelTest, Split, bulk_splits, compare_levels, groupings, hti_split
 from histocarta.survival_patients import select_patients
 from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves
@@ -22,6 +23,7 @@ from histocarta.versions import VERSION
 
 MONTHS = 12
 HTI_STEP = 0.1  # the continuous hazard ratio is per 0.1 of the index: no patient moves from 0 to 1
+MEDIAN_OF = "all samples of the expression table"
 NO_PATIENTS = "no patient has all that the analysis needs"
 
 
@@ -36,6 +38,7 @@ def analyse_survival(
     groups: str,
     traits: list[str],
     cuts: list[list[float]],
+    seed: int,
     horizon_years: float | None = None,
     covariates: Sequence[str] = (),
     hti_zero: str = "kept",
@@ -45,25 +48,27 @@ def analyse_survival(
     """Write the survival analysis of one set of traits: ``summary`` (JSON), ``picture`` (curves), ``groups`` (boxes).
 
     ``heterogeneity``: hti.tsv; ``clinical``, ``expression``, ``slides``: the cohort's cleaned sheets; ``cuts``: pairs
-    (low, high) of HTI, stated beforehand, their p also adjusted by Holm; ``horizon_years``: later times are censored
-    there; ``covariates``: columns of the clinical sheet in the adjusted Cox models; ``min_group``: no p below it.
+    (low, high) of HTI, stated beforehand, their p also adjusted by Holm; ``seed`` of the permutations that correct the
+    search for another cut; ``horizon_years``: later times are censored there; ``covariates``: columns of the clinical
+    sheet in the adjusted Cox models; ``min_group``: no p below it.
     """
     records = read_table(clinical)
     frame, steps = select_patients(read_table(heterogeneity), read_table(slides), records, hti_zero=hti_zero)
     frame = _to_horizon(frame, horizon_years)
     beside = _covariates(records, frame, covariates, source=clinical)
-    above = above_median(expression, traits, frame)
+    above, medians = above_median(expression, traits, frame)
     splits = [hti_split(frame["hti"], low=low, high=high, boundary=cut_boundary) for low, high in cuts]
     compared = _with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
     pairs = [_baselines(frame, split, above, min_group=min_group) for split in splits]
     by = groupings(above, _rows_of(records, frame), covariates=covariates)
     levels = compare_levels(frame["hti"], by, min_group=min_group)
     settings = {"hti_zero": hti_zero, "cut_boundary": cut_boundary, "covariates": list(covariates)}
+    settings |= {"bulk_medians": {"of": MEDIAN_OF, "traits": medians}}
     report = {
         "selection": [asdict(step) for step in steps],
         "cuts": [cut | {"baselines": pair} for cut, pair in zip(compared, pairs, strict=True)],
-        "continuous": _continuous(frame, beside),
-        "cut_search": asdict(search_cut(frame["hti"], frame["time"], frame["event"], min_group=min_group)),
+        "continuous": _continuous(frame, beside, min_group=min_group),
+        "cut_search": asdict(search_cut(frame["hti"], frame["time"], frame["event"], min_group=min_group, seed=seed)),
         "levels": [asdict(level) for level in levels],
     }
     head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
@@ -77,17 +82,21 @@ def analyse_survival(
     draw_boxes([_boxes(frame["hti"], by[test.by], test) for test in levels], groups, what=title)
 
 
-def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> pd.DataFrame:
-    """Per row of ``frame`` and trait: 1.0 where the bulk value is above the median of all samples, 0.0 not, or NaN.
+def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Per row of ``frame`` and trait: 1.0 where the bulk value is above the median, 0.0 not, or NaN; and the medians.
 
-    A sample is named after the slide where slides were measured one by one, else after the patient.
+    The median is that of all samples of the table, as in the paper's code, also where labels take theirs from the
+    patients outside the test: no model learns from these groups, and who is above must not depend on how a study was
+    split. A sample is named after the slide where slides were measured one by one, else after the patient.
     """
     names = [name for name in pq.read_schema(expression).names if name != "sample"]
     columns = [find_trait(trait, names=names, table=expression) for trait in traits]
     values = pd.read_parquet(expression, columns=columns)
     sample = frame["slide"].where(frame["slide"].isin(values.index), frame["patient"])
     own = values.reindex(sample).set_axis(frame.index)
-    return (own > values.median()).astype(float).where(own.notna()).set_axis(list(traits), axis=1)
+    above = (own > values.median()).astype(float).where(own.notna()).set_axis(list(traits), axis=1)
+    medians = zip(traits, values[columns].median(), values[columns].count(), strict=True)
+    return above, {trait: {"median": float(median), "samples": int(n)} for trait, median, n in medians}
 
 
 def compare(frame: pd.DataFrame, split: Split, *, min_group: int, beside: pd.DataFrame | None = None) -> dict:
@@ -137,10 +146,18 @@ def _models(
     return {name: asdict(cox(time, event, table)) for name, table in tables.items()}
 
 
-def _continuous(frame: pd.DataFrame, beside: pd.DataFrame) -> dict:
-    """Hazard per 0.1 of HTI, which needs no cut; its concordance is that of the risk, whichever way it points."""
+def _continuous(frame: pd.DataFrame, beside: pd.DataFrame, *, min_group: int) -> dict:
+    """Hazard per 0.1 of HTI, which needs no cut; its concordance is that of the risk, whichever way it points.
+
+    Not fitted on fewer patients than two groups would need, nor on fewer than ``min_group`` events.
+    """
+    events, too_small = int(frame["event"].sum()), ""
+    if len(frame) < 2 * min_group:
+        too_small = f"{len(frame)} patients, fewer than {2 * min_group}"
+    elif events < min_group:
+        too_small = f"{events} events among {len(frame)} patients, fewer than {min_group}"
     term = pd.DataFrame({f"HTI per {HTI_STEP}": frame["hti"] / HTI_STEP})
-    return _models(frame["time"].to_numpy(), frame["event"].to_numpy(bool), term, beside)
+    return _models(frame["time"].to_numpy(), frame["event"].to_numpy(bool), term, beside, too_small=too_small)
 
 
 def _with_holm(compared: list[dict]) -> list[dict]:

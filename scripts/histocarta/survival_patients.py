@@ -55,8 +55,23 @@ def select_patients(
     missing = sorted(set(rows["patient"]) - set(found["patient"]))
     left = f"{len(missing)} patients without survival data: {', '.join(missing)}" if missing else ""
     steps.append(_step("survival is known", found, left))
-    columns = found[["patient", "slide", "hti", "time", "event"]].astype({"time": float, "event": bool})
-    return columns.sort_values("patient", ignore_index=True), steps
+    columns = found[["patient", "slide", "hti", "time", "event"]].astype({"time": float})
+    return columns.assign(event=as_events(columns["event"])).sort_values("patient", ignore_index=True), steps
+
+
+def as_events(values: pd.Series) -> pd.Series:
+    """A cleaned sheet's ``event`` (0, 1, true, false, or 0 and 1 as text) as booleans; InputError for any other value.
+
+    Cast directly, the text "0" would be an event: it is not empty.
+    """
+    numbers = pd.to_numeric(values, errors="coerce")
+    strange = values[~numbers.isin([0, 1])]
+    if len(strange):
+        raise InputError(
+            f"Expected event 0 or 1 for every patient, found {strange.iloc[0]!r} ({len(strange)} such); write "
+            "0 (censored) and 1, as the cohort's sheets/clinical.parquet does."
+        )
+    return numbers.astype(bool)
 
 
 def _one_slide_each(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -142,8 +142,10 @@ def _draw_box(axis: Axes, box: Boxes) -> None:
         parts = axis.boxplot([values], positions=[place], widths=0.6, showfliers=False, medianprops={"color": "black"})
         for line in parts["boxes"]:
             line.set_linewidth(1.2)
-    adjusted = "" if np.isnan(box.test.p) else f" (BH {p_text(box.test.p_adjusted)})"
-    finding = wrap(f"{p_text(box.test.p, box.test.reason)}{adjusted}", 14 * max(len(box.levels), 2))
+    words = [p_text(box.test.p, box.test.reason)]
+    if not np.isnan(box.test.p):
+        words.append(f"BH over {box.test.tests}: {p_text(box.test.p_adjusted)}")
+    finding = [line for word in words for line in wrap(word, 14 * max(len(box.levels), 2))]
     axis.set_title("\n".join([box.title, *finding]), fontsize=9)
     axis.set_xticks(range(len(box.levels)), [f"{label}\nn = {len(values)}" for label, values in box.levels], fontsize=8)
     axis.set(ylim=(-0.03, 1.03))

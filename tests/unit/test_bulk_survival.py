@@ -98,6 +98,8 @@ def test_every_figure_is_statsmodels(tmp_path):
     event = (clinical["event"] == 1) & (clinical["time"] <= 60)
     assert (found["patients"], found["events"], found["measured"]) == (200, int(event.sum()), {"A": 200, "B": 199})
     low, high = np.percentile(values["A"], [20, 80])
+    fitted_on = {"of": "all samples of the expression table", "samples": {"A": 200, "B": 199}}
+    assert found["thresholds_of"] == fitted_on
     assert found["thresholds"]["A"] == pytest.approx({"low": low, "median": values["A"].median(), "high": high})
     a, b = ((values[trait] > values[trait].median()).where(values[trait].notna()) for trait in ("A", "B"))
     truth = {
@@ -132,6 +134,14 @@ def test_the_order_of_rows_changes_no_byte(tmp_path):
     write_table(table.sort_values("time"), tmp_path / "clinical.parquet")
     analyse(tmp_path, traits=["A"])
     assert first == [(tmp_path / name).read_bytes() for name in ("bulk.json", "bulk.png")]
+
+
+def test_events_written_as_text_are_the_same_events(tmp_path):
+    write_cohort(tmp_path, n=60)
+    found, _ = analyse(tmp_path, traits=["A"])
+    table = pd.read_parquet(tmp_path / "clinical.parquet")
+    write_table(table.astype({"event": str}), tmp_path / "clinical.parquet")
+    assert analyse(tmp_path, traits=["A"])[0] == found
 
 
 def test_one_trait_has_no_pair_and_few_patients_have_no_p(tmp_path):
