@@ -7,19 +7,9 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.figure import Figure
 
+from histocarta.codes import LEDGER
 from histocarta.files import replacing
 
-# A reader of the figure has not read the list of codes; the ledger itself has a reason per item.
-WORDS = {
-    "S-SHEET": "excluded by the slide sheet", "S-OPEN": "file cannot be opened", "S-READ": "pixels cannot be read",
-    "S-MPP": "no microns per pixel", "S-REGION": "region outside the slide", "S-COLOUR": "not 8-bit RGB",
-    "S-TILES": "too many unreadable tiles", "T-EMPTY": "no usable tile", "T-DUP": "copy of another slide",
-    "P-NOSLIDE": "no slide left", "N-TISSUE": "too little tissue", "N-ONEDYE": "one dye only",
-    "N-COLOUR": "not haematoxylin and eosin", "N-WEAK": "too pale", "B-TIES": "percentiles coincide",
-    "B-FEW": "too few patients of a class", "B-NOVALUE": "no measured value", "E-NO-MODEL": "no trained model",
-    "B-STRANGER": "neither slide nor clinical data", "B-TYPE": "other sample types",
-    "B-ALIQUOT": "another aliquot chosen", "B-NOTIME": "no survival time",
-}  # fmt: skip
 LEARNING = {"labels": "Labelled", "consensus": "Learnt and evaluated"}
 MAIN, SIDE = 38, 62  # characters per line of the two columns
 LINE, GAP = 0.19, 0.35  # inches
@@ -98,7 +88,7 @@ def _left_out(table: pd.DataFrame, stage: str, scope: str, *, outcome: str = "ex
     lines = []
     for kind, group in rows.groupby("kind", sort=False):
         codes = group.groupby("code")["count"].sum().sort_values(ascending=False, kind="stable")
-        why = ", ".join(f"{WORDS.get(code, code)} {count:,}" for code, count in codes.items())
+        why = ", ".join(f"{LEDGER.get(code, code)} {count:,}" for code, count in codes.items())
         lines.append(f"{head}: {_counted(int(codes.sum()), 'grid cell' if kind == 'tile' else kind)} ({why})")
     return "\n".join(lines)
 

@@ -9,13 +9,12 @@ from histocarta.files import read_json, write_json
 from histocarta.ledger import (
     COLUMNS,
     LedgerMismatch,
-    label_rows,
-    manifest_faults,
-    metric_rows,
     mismatches,
     too_many_excluded,
     write_ledger,
 )
+from histocarta.ledger_slides import manifest_faults
+from histocarta.ledger_traits import label_rows, metric_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

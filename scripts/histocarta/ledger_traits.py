@@ -1,0 +1,47 @@
+"""What the ledger says of traits: which could be labelled, learnt and evaluated, and with which slides."""
+
+from collections.abc import Sequence
+
+from histocarta.codes import LEDGER
+
+CLASSES = ("high", "low", "ood_near", "ood_far")  # of labels.json: slides that a trait uses, to learn or to test
+UNLABELLED = ("no_expression", "one_sample", "not_measured")  # of labels.parquet, column reason
+
+
+def label_rows(records: Sequence[dict], *, task: str, tiled: int) -> list[tuple]:
+    """A task's traits, and each trait's slides of every class and without a value, of ``tiled`` slides with tiles."""
+    usable = [record for record in records if record["status"] == "ok"]
+    rows = _trait_rows("labels", task, records, total=len(records), used=len(usable))
+    for record in usable:
+        scope, counts = f"{task}/{record['trait']}", dict(record["n"])
+        counts["not_measured"] -= counts.get("no_expression", 0) + counts.get("one_sample", 0)
+        rows.append(("labels", scope, "slide", "in", "", "", "slides with tiles", tiled))
+        rows += [("labels", scope, "slide", "used", "", name, f"slides {name}", counts[name]) for name in CLASSES]
+        rows += [
+            ("labels", scope, "slide", "excluded", "", name, LEDGER[name], counts[name])
+            for name in UNLABELLED
+            if counts.get(name)
+        ]
+    return rows
+
+
+def metric_rows(records: Sequence[dict], labelled: Sequence[dict], *, task: str) -> list[tuple]:
+    """The labelled traits that could be learnt and evaluated; nothing where no metrics are given."""
+    usable = {record["trait"] for record in labelled if record["status"] == "ok"}
+    records = [record for record in records if record["trait"] in usable]
+    if not records:
+        return []
+    used = sum(record["status"] == "ok" for record in records)
+    return _trait_rows("consensus", task, records, total=len(usable), used=used)
+
+
+def _trait_rows(stage: str, task: str, records: Sequence[dict], *, total: int, used: int) -> list[tuple]:
+    return [
+        (stage, task, "trait", "in", "", "", "traits of the task", total),
+        *(
+            (stage, task, "trait", "excluded", record["trait"], record["code"], record["reason"], 1)
+            for record in records
+            if record["status"] != "ok"
+        ),
+        (stage, task, "trait", "used", "", "", "traits left", used),
+    ]
