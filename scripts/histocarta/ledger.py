@@ -13,7 +13,7 @@ from histocarta.consort import draw_flow
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows
-from histocarta.ledger_traits import label_rows, metric_rows
+from histocarta.ledger_traits import label_rows, metric_rows, round_rows
 
 COLUMNS = ["stage", "scope", "kind", "outcome", "item", "code", "reason", "count"]
 
@@ -34,13 +34,14 @@ def write_ledger(
     layouts: Mapping[str, str],
     max_excluded: float,
     stains: Sequence[str] = (),
+    audits: Sequence[str] = (),
     metrics: Sequence[str] = (),
 ) -> None:
     """Account for a cohort: write the ``ledger`` (table) and the ``flow`` of slides, patients and traits (picture).
 
     ``slides`` is the cohort's sheet and ``exclusions`` what preparing it left out; ``manifests`` one per layout;
-    ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels`` and ``metrics``
-    one labels.json and metrics.json per trait and task. ``layouts`` names the layout of each task.
+    ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels``, ``audits``
+    and ``metrics`` one labels.json, leaks.json and metrics.json per trait and task. ``layouts``: each task's layout.
 
     Raises :class:`LedgerMismatch` where totals do not add up, and InputError where more than the share
     ``max_excluded`` of the slides (one slide always may) is excluded by anything but the sheet. Snakemake deletes the
@@ -58,7 +59,9 @@ def write_ledger(
     for task, layout in layouts.items():
         labelled = _read(labels, folder=task)
         rows += label_rows(labelled, task=task, tiled=tiled[layout])
-        rows += metric_rows(_read(metrics, folder=task, above=1), labelled, task=task)
+        learnt, audited = _read(metrics, folder=task, above=1), _read(audits, folder=task)
+        rows += round_rows(learnt, audited, task=task)
+        rows += metric_rows(learnt, labelled, task=task)
     table = pd.DataFrame(rows, columns=COLUMNS)
     faults += mismatches(table)
     _refuse(table, faults, max_excluded=max_excluded, beside=Path(ledger))
@@ -68,14 +71,15 @@ def write_ledger(
 
 def mismatches(table: pd.DataFrame) -> list[str]:
     """One line for each stage, scope and kind of a ledger whose totals are given and do not add up."""
-    faults = []
-    for key, group in table.groupby(["stage", "scope", "kind"], sort=False):
-        counts = group.groupby("outcome")["count"].sum()
-        used, excluded = counts.get("used", 0), counts.get("excluded", 0)
-        if "in" in counts and counts["in"] != used + excluded:
-            where = " ".join(part for part in key if part)
-            faults.append(f"{where}: {counts['in']:,} in, but {used:,} used and {excluded:,} excluded")
-    return faults
+    key = ["stage", "scope", "kind"]
+    counts = table.groupby([*key, "outcome"])["count"].sum().unstack("outcome")
+    counts = counts.reindex(columns=["in", "used", "excluded"])
+    counts = counts[counts["in"].notna()].fillna(0).astype(int)
+    wrong = counts[counts["in"] != counts["used"] + counts["excluded"]]
+    return [
+        f"{' '.join(filter(None, where))}: {row['in']:,} in, but {row['used']:,} used and {row['excluded']:,} excluded"
+        for where, row in wrong.iterrows()
+    ]
 
 
 def too_many_excluded(table: pd.DataFrame, *, max_excluded: float) -> list[str]:

@@ -35,6 +35,24 @@ def metric_rows(records: Sequence[dict], labelled: Sequence[dict], *, task: str)
     return _trait_rows("consensus", task, records, total=len(usable), used=used)
 
 
+def round_rows(records: Sequence[dict], audits: Sequence[dict], *, task: str) -> list[tuple]:
+    """Each labelled trait's rounds: with a model or without, by its metrics, of those that the leak audit saw."""
+    drawn = {audit["trait"]: len(audit["rounds"]) for audit in audits if audit["status"] == "ok"}
+    rows = []
+    for record in records:
+        if record["trait"] not in drawn:
+            continue
+        scope, lost = f"{task}/{record['trait']}", [found for found in record["rounds"] if found["code"]]
+        rows.append(("training", scope, "round", "in", "", "", "rounds of the split", drawn[record["trait"]]))
+        rows += [
+            ("training", scope, "round", "excluded", f"round {found['round']}", found["code"], found["reason"], 1)
+            for found in lost
+        ]
+        used = len(record["rounds"]) - len(lost)
+        rows.append(("training", scope, "round", "used", "", "", "rounds with a model", used))
+    return rows
+
+
 def _trait_rows(stage: str, task: str, records: Sequence[dict], *, total: int, used: int) -> list[tuple]:
     return [
         (stage, task, "trait", "in", "", "", "traits of the task", total),

@@ -16,7 +16,7 @@ VERSION = {
     "label": 1,
     "train": 1,
     "predict": 1,
-    "consensus": 1,
+    "consensus": 2,
     "heterogeneity": 1,
     "survival": 1,
     "report": 1,

@@ -22,6 +22,11 @@ from PIL import Image
 REASONS = ("background", "pen", "dark", "blur", "unreadable", "edge")
 
 
+def audit(trait, *, rounds=3):
+    """The leak audit of a trait."""
+    return {"trait": trait, "status": "ok", "rounds": [{}] * rounds}
+
+
 def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), stain="none"):
     """A cohort of ``slides`` slides, two per patient, in the files that write_ledger reads; its keyword arguments."""
     rng = np.random.default_rng(3)
@@ -45,15 +50,18 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
             record = {"slide": slide, "status": "fallback" if weak else "ok", "code": "N-WEAK" if weak else ""}
             stains.append(str(path.with_name("stain.json")))
             path.with_name("stain.json").write_text(json.dumps(record | {"reason": "too pale" if weak else ""}))
-    labels, metrics, tiled = [], [], slides - excluded_by_sheet - lost
+    labels, audits, metrics, tiled = [], [], [], slides - excluded_by_sheet - lost
     for trait in traits:
         path = folder / "traits" / trait / "extremes" / "labels.json"
         (path.parent / "consensus").mkdir(parents=True)
         n = {"high": 1, "low": 1, "ood_near": 1, "ood_far": tiled - 4, "not_measured": 1, "no_expression": 1}
         record = {"trait": trait, "status": "ok", "code": "", "reason": "", "n": n | {"one_sample": 0}}
         path.write_text(json.dumps(record))
-        (path.parent / "consensus" / "metrics.json").write_text(json.dumps(record))
+        rounds = [{"round": number, "code": "", "reason": ""} for number in (1, 2, 3)]
+        (path.parent / "consensus" / "metrics.json").write_text(json.dumps(record | {"rounds": rounds}))
+        (path.parent / "leaks.json").write_text(json.dumps(audit(trait)))
         labels.append(str(path))
+        audits.append(str(path.parent / "leaks.json"))
         metrics.append(str(path.parent / "consensus" / "metrics.json"))
     (folder / "grid").mkdir()
     pd.DataFrame(sheet).to_csv(folder / "slides.tsv", sep="\t", index=False)
@@ -65,7 +73,7 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
         "slides": str(folder / "slides.tsv"), "exclusions": str(folder / "exclusions.tsv"),
         "manifests": [str(folder / "grid" / "manifest.tsv")], "summaries": summaries, "labels": labels,
         "ledger": str(folder / "ledger.tsv"), "flow": str(folder / "flow.png"), "layouts": {"extremes": "grid"},
-        "max_excluded": 0.05, "stains": stains, "metrics": metrics,
+        "max_excluded": 0.05, "stains": stains, "audits": audits, "metrics": metrics,
     }  # fmt: skip
 
 
@@ -170,13 +178,44 @@ def test_excluded_traits_keep_code_and_reason():
     assert (row["outcome"], row["code"], row["reason"]) == ("excluded", "B-TIES", "P20 = P80 = 0; no labels")
     unlabelled = table[(table["kind"] == "slide") & (table["outcome"] == "excluded")].set_index("code")["count"]
     assert unlabelled.to_dict() == {"no_expression": 1, "one_sample": 1, "not_measured": 1}
-    failed = fine | {"status": "excluded", "code": "E-NO-MODEL", "reason": "none of 5 rounds has a model"}
+    failed = fine | {"status": "excluded", "code": "E-NO-MODEL", "reason": "none of 5 rounds has a model: M-NAN …"}
     later = pd.DataFrame(metric_rows([ties, failed], [ties, fine], task="extremes"), columns=COLUMNS)
     assert later[["outcome", "item", "code", "count"]].values.tolist() == [
         ["in", "", "", 1],
         ["excluded", "B", "E-NO-MODEL", 1],
         ["used", "", "", 0],
     ]
+
+
+def fail_round(arguments, *, trait, number, **why):
+    """Let training leave out a round of a trait."""
+    path = arguments["metrics"][trait]
+    edit(path, rounds=[row | why if row["round"] == number else row for row in read_json(path)["rounds"]])
+
+
+def test_a_round_without_a_model_stands_in_the_ledger_with_its_reason(tmp_path):
+    arguments = study(tmp_path)
+    fail_round(arguments, trait=1, number=2, code="M-NAN", reason="the loss became nan in steps 4-6")
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    rounds = table[table["kind"] == "round"]
+    lost = rounds[rounds["outcome"] == "excluded"]
+    assert lost[["scope", "item", "code", "reason"]].values.tolist() == [
+        ["extremes/B", "round 2", "M-NAN", "the loss became nan in steps 4-6"]
+    ]
+    assert rounds.groupby(["scope", "outcome"])["count"].sum()["extremes/B"].to_dict() == {
+        "excluded": 1,
+        "in": 3,
+        "used": 2,
+    }
+    assert flow_steps(table)[-1].side == "Without a model: 1 round (training diverged 1)"
+
+
+def test_a_round_that_vanished_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    edit(arguments["audits"][0], rounds=[{}] * 4)
+    with pytest.raises(LedgerMismatch, match="training extremes/A round: 4 in, but 3 used and 0 excluded"):
+        write_ledger(**arguments)
 
 
 def test_one_lost_slide_is_always_allowed_and_two_of_eight_are_not(tmp_path):
