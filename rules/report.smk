@@ -10,6 +10,7 @@ rule write_ledger:
         summaries=of_every_slide("tiles.json"),
         stains=stains_of_cohort,
         labels=of_every_task("results/{cohort}/traits/{trait}/{task}/labels.json"),
+        tables=of_every_task("results/{cohort}/traits/{trait}/{task}/labels.parquet"),
         audits=of_every_task("results/{cohort}/traits/{trait}/{task}/leaks.json"),
         metrics=of_every_task("results/{cohort}/traits/{trait}/{task}/consensus/metrics.json"),
     output:

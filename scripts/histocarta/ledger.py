@@ -13,7 +13,7 @@ from histocarta.consort import draw_flow
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows
-from histocarta.ledger_traits import label_rows, metric_rows, round_rows
+from histocarta.ledger_traits import label_rows, metric_rows, round_rows, unlabelled_slides
 
 COLUMNS = ["stage", "scope", "kind", "outcome", "item", "code", "reason", "count"]
 
@@ -29,6 +29,7 @@ def write_ledger(
     manifests: Sequence[str],
     summaries: Sequence[str],
     labels: Sequence[str],
+    tables: Sequence[str],
     ledger: str,
     flow: str,
     layouts: Mapping[str, str],
@@ -40,8 +41,9 @@ def write_ledger(
     """Account for a cohort: write the ``ledger`` (table) and the ``flow`` of slides, patients and traits (picture).
 
     ``slides`` is the cohort's sheet and ``exclusions`` what preparing it left out; ``manifests`` one per layout;
-    ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels``, ``audits``
-    and ``metrics`` one labels.json, leaks.json and metrics.json per trait and task. ``layouts``: each task's layout.
+    ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels``, ``tables``,
+    ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and metrics.json per trait and task.
+    ``layouts``: each task's layout.
 
     Raises :class:`LedgerMismatch` where totals do not add up, and InputError where more than the share
     ``max_excluded`` of the slides (one slide always may) is excluded by anything but the sheet. Snakemake deletes the
@@ -58,7 +60,8 @@ def write_ledger(
     tiled = {row[1]: row[-1] for row in rows if row[:4] == ("tiles", row[1], "slide", "used")}
     for task, layout in layouts.items():
         labelled = _read(labels, folder=task)
-        rows += label_rows(labelled, task=task, tiled=tiled[layout])
+        unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
+        rows += label_rows(labelled, unlabelled, task=task, tiled=tiled[layout])
         learnt, audited = _read(metrics, folder=task, above=1), _read(audits, folder=task)
         rows += round_rows(learnt, audited, task=task)
         rows += metric_rows(learnt, labelled, task=task)
@@ -102,12 +105,17 @@ def too_many_excluded(table: pd.DataFrame, *, max_excluded: float) -> list[str]:
 
 
 def _read(paths: Iterable[str], *, folder: str, above: int = 0) -> list[dict]:
-    """The JSON files that lie in a folder of this name, or ``above`` folders deeper: names are read off the paths.
+    """The JSON files of :func:`_in_folder`."""
+    return [read_json(path) for path in _in_folder(paths, folder, above=above)]
+
+
+def _in_folder(paths: Iterable[str], folder: str, *, above: int = 0) -> list[str]:
+    """The paths in a folder of this name, or ``above`` folders deeper: names are read off the paths.
 
     results/{cohort}/slides/{slide}/{layout}/…, results/{cohort}/traits/{trait}/{task}/labels.json and, one folder
     deeper, …/{task}/consensus/metrics.json.
     """
-    return [read_json(path) for path in paths if Path(path).parents[above].name == folder]
+    return [path for path in paths if Path(path).parents[above].name == folder]
 
 
 def _refuse(table: pd.DataFrame, faults: list[str], *, max_excluded: float, beside: Path) -> None:

@@ -1,6 +1,8 @@
 """What the ledger says of traits: which could be labelled, learnt and evaluated, and with which slides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
 
 from histocarta.codes import LEDGER
 
@@ -8,19 +10,28 @@ CLASSES = ("high", "low", "ood_near", "ood_far")  # of labels.json: slides that 
 UNLABELLED = ("no_expression", "one_sample", "not_measured")  # of labels.parquet, column reason
 
 
-def label_rows(records: Sequence[dict], *, task: str, tiled: int) -> list[tuple]:
-    """A task's traits, and each trait's slides of every class and without a value, of ``tiled`` slides with tiles."""
+def unlabelled_slides(labels: str) -> pd.DataFrame:
+    """The slides of a labels.parquet that have no value (slide, reason)."""
+    table = pd.read_parquet(labels, columns=["slide", "reason"])
+    return table[table["reason"] != ""]
+
+
+def label_rows(
+    records: Sequence[dict], unlabelled: Mapping[str, pd.DataFrame], *, task: str, tiled: int
+) -> list[tuple]:
+    """A task's traits, and each trait's slides of every class and without a value, of ``tiled`` slides with tiles.
+
+    ``records``: the traits' labels.json; ``unlabelled``: by trait, the slides without a value (slide, reason).
+    """
     usable = [record for record in records if record["status"] == "ok"]
     rows = _trait_rows("labels", task, records, total=len(records), used=len(usable))
     for record in usable:
-        scope, counts = f"{task}/{record['trait']}", dict(record["n"])
-        counts["not_measured"] -= counts.get("no_expression", 0) + counts.get("one_sample", 0)
+        scope, counts = f"{task}/{record['trait']}", record["n"]
         rows.append(("labels", scope, "slide", "in", "", "", "slides with tiles", tiled))
         rows += [("labels", scope, "slide", "used", "", name, f"slides {name}", counts[name]) for name in CLASSES]
         rows += [
-            ("labels", scope, "slide", "excluded", "", name, LEDGER[name], counts[name])
-            for name in UNLABELLED
-            if counts.get(name)
+            ("labels", scope, "slide", "excluded", row.slide, row.reason, LEDGER[row.reason], 1)
+            for row in unlabelled[record["trait"]].itertuples()
         ]
     return rows
 

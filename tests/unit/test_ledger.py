@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from histocarta.consort import flow_steps
 from histocarta.errors import InputError
-from histocarta.files import read_json, write_json
+from histocarta.files import read_json, write_json, write_table
 from histocarta.ledger import (
     COLUMNS,
     LedgerMismatch,
@@ -14,12 +15,18 @@ from histocarta.ledger import (
     write_ledger,
 )
 from histocarta.ledger_slides import manifest_faults
-from histocarta.ledger_traits import label_rows, metric_rows
+from histocarta.ledger_traits import label_rows, metric_rows, unlabelled_slides
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 REASONS = ("background", "pen", "dark", "blur", "unreadable", "edge")
+
+
+def unlabelled(**slides):
+    """A labels.parquet with a labelled slide and, by reason, ``slides`` without a value."""
+    rows = [("S", "")] + [(slide, reason) for reason, names in slides.items() for slide in names]
+    return pd.DataFrame(rows, columns=["slide", "reason"]).assign(patient="P", value=1.0)
 
 
 def audit(trait, *, rounds=3):
@@ -60,6 +67,7 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
         rounds = [{"round": number, "code": "", "reason": ""} for number in (1, 2, 3)]
         (path.parent / "consensus" / "metrics.json").write_text(json.dumps(record | {"rounds": rounds}))
         (path.parent / "leaks.json").write_text(json.dumps(audit(trait)))
+        write_table(unlabelled(no_expression=[f"S{slides - 1}"]), path.with_name("labels.parquet"))
         labels.append(str(path))
         audits.append(str(path.parent / "leaks.json"))
         metrics.append(str(path.parent / "consensus" / "metrics.json"))
@@ -72,6 +80,7 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
     return {
         "slides": str(folder / "slides.tsv"), "exclusions": str(folder / "exclusions.tsv"),
         "manifests": [str(folder / "grid" / "manifest.tsv")], "summaries": summaries, "labels": labels,
+        "tables": [str(Path(path).with_name("labels.parquet")) for path in labels],
         "ledger": str(folder / "ledger.tsv"), "flow": str(folder / "flow.png"), "layouts": {"extremes": "grid"},
         "max_excluded": 0.05, "stains": stains, "audits": audits, "metrics": metrics,
     }  # fmt: skip
@@ -168,16 +177,29 @@ def test_a_trait_whose_slides_do_not_add_up_is_noticed(tmp_path):
         write_ledger(**arguments)
 
 
-def test_excluded_traits_keep_code_and_reason():
+def test_a_slide_without_a_value_that_no_table_names_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    write_table(unlabelled(), arguments["tables"][0])
+    with pytest.raises(LedgerMismatch, match="labels extremes/A slide: 6 in, but 5 used and 0 excluded"):
+        write_ledger(**arguments)
+
+
+def test_excluded_traits_keep_code_and_reason(tmp_path):
     ties = {"trait": "A", "status": "excluded", "code": "B-TIES", "reason": "P20 = P80 = 0; no labels", "n": {}}
     n = {"high": 2, "low": 2, "ood_near": 0, "ood_far": 1, "not_measured": 3, "no_expression": 1, "one_sample": 1}
     fine = {"trait": "B", "status": "ok", "code": "", "reason": "", "n": n}
-    table = pd.DataFrame(label_rows([ties, fine], task="extremes", tiled=8), columns=COLUMNS)
+    write_table(unlabelled(no_expression=["S1"], one_sample=["S2"], not_measured=["S3"]), tmp_path / "labels.parquet")
+    slides = {"B": unlabelled_slides(tmp_path / "labels.parquet")}
+    table = pd.DataFrame(label_rows([ties, fine], slides, task="extremes", tiled=8), columns=COLUMNS)
     assert mismatches(table) == []
     row = table[table["item"] == "A"].iloc[0]
     assert (row["outcome"], row["code"], row["reason"]) == ("excluded", "B-TIES", "P20 = P80 = 0; no labels")
-    unlabelled = table[(table["kind"] == "slide") & (table["outcome"] == "excluded")].set_index("code")["count"]
-    assert unlabelled.to_dict() == {"no_expression": 1, "one_sample": 1, "not_measured": 1}
+    lost = table[(table["kind"] == "slide") & (table["outcome"] == "excluded")]
+    assert lost[["scope", "item", "code", "reason", "count"]].values.tolist() == [
+        ["extremes/B", "S1", "no_expression", "no expression of the slide's patient", 1],
+        ["extremes/B", "S2", "one_sample", "the patient's only sample, with nothing to be centred on", 1],
+        ["extremes/B", "S3", "not_measured", "the trait is not measured in the slide's patient", 1],
+    ]
     failed = fine | {"status": "excluded", "code": "E-NO-MODEL", "reason": "none of 5 rounds has a model: M-NAN …"}
     later = pd.DataFrame(metric_rows([ties, failed], [ties, fine], task="extremes"), columns=COLUMNS)
     assert later[["outcome", "item", "code", "count"]].values.tolist() == [
