@@ -56,7 +56,7 @@ def _labels_step(table: pd.DataFrame, task: str) -> Step:
 def _learnt_step(table: pd.DataFrame, task: str) -> Step:
     main = _totals(table, "consensus", task, "used", ("trait",), f"Learnt and evaluated, task {task}")
     rounds = _told(_rows_of_traits(table, "training", task), head="Without a model")
-    return Step(main, _joined([_told(_rows(table, "consensus", task)), rounds]))
+    return Step(_joined([main, *_tested(table, task)]), _joined([_told(_rows(table, "consensus", task)), rounds]))
 
 
 LEARNING = {"labels": _labels_step, "consensus": _learnt_step}
@@ -127,6 +127,14 @@ def _labelled_slides(table: pd.DataFrame, task: str) -> str:
         return ""
     low, high = int(slides.min()), int(slides.max())
     return f"\n{low:,} to {high:,} slides high or low" if low < high else f"\n{low:,} slides high or low"
+
+
+def _tested(table: pd.DataFrame, task: str) -> list[str]:
+    """How many slides are tested, and that the test is not independent where it is not."""
+    rows = _rows(table, "split", task, "used")
+    tested = int(rows.loc[rows["code"] == "test", "count"].sum())
+    notes = _rows_of_traits(table, "split", task, "noted")["reason"].unique()
+    return [f"tested on {_counted(tested, 'slide')}" if len(rows) else "", *notes]
 
 
 def _counted(count: int, kind: str) -> str:

@@ -13,7 +13,7 @@ from histocarta.consort import draw_flow
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows
-from histocarta.ledger_traits import label_rows, metric_rows, round_rows, unlabelled_slides
+from histocarta.ledger_traits import label_rows, metric_rows, round_rows, split_rows, unlabelled_slides
 
 COLUMNS = ["stage", "scope", "kind", "outcome", "item", "code", "reason", "count"]
 
@@ -63,6 +63,7 @@ def write_ledger(
         unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
         rows += label_rows(labelled, unlabelled, task=task, tiled=tiled[layout])
         learnt, audited = _read(metrics, folder=task, above=1), _read(audits, folder=task)
+        rows += split_rows(audited, task=task)
         rows += round_rows(learnt, audited, task=task)
         rows += metric_rows(learnt, labelled, task=task)
     table = pd.DataFrame(rows, columns=COLUMNS)

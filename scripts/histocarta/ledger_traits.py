@@ -46,6 +46,29 @@ def metric_rows(records: Sequence[dict], labelled: Sequence[dict], *, task: str)
     return _trait_rows("consensus", task, records, total=len(usable), used=used)
 
 
+def split_rows(audits: Sequence[dict], *, task: str) -> list[tuple]:
+    """How many slides a task learns from and how many it tests, and each trait whose test is not independent.
+
+    ``audits``: the traits' leaks.json, all of one split.
+    """
+    if not audits:
+        return []
+    rounds = audits[0]["rounds"]
+    total = sum(part["slides"] for part in rounds[0].values())
+    # With one test part every round tests the same slides; leaving one out, each slide is tested once.
+    tested = sum(parts["test"]["slides"] for parts in (rounds[:1] if audits[0]["one_test_part"] else rounds))
+    return [
+        ("split", task, "slide", "in", "", "", "slides of the split", total),
+        ("split", task, "slide", "used", "", "learn", "slides that only train or validate", total - tested),
+        ("split", task, "slide", "used", "", "test", "slides that are tested", tested),
+        *(
+            ("split", f"{task}/{audit['trait']}", "trait", "noted", audit["trait"], "L-SHARED", audit["note"], 1)
+            for audit in audits
+            if audit["status"] == "ok" and not audit["independent"]
+        ),
+    ]
+
+
 def round_rows(records: Sequence[dict], audits: Sequence[dict], *, task: str) -> list[tuple]:
     """Each labelled trait's rounds: with a model or without, by its metrics, of those that the leak audit saw."""
     drawn = {audit["trait"]: len(audit["rounds"]) for audit in audits if audit["status"] == "ok"}

@@ -15,7 +15,7 @@ from histocarta.ledger import (
     write_ledger,
 )
 from histocarta.ledger_slides import manifest_faults
-from histocarta.ledger_traits import label_rows, metric_rows, unlabelled_slides
+from histocarta.ledger_traits import label_rows, metric_rows, split_rows, unlabelled_slides
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,9 +29,11 @@ def unlabelled(**slides):
     return pd.DataFrame(rows, columns=["slide", "reason"]).assign(patient="P", value=1.0)
 
 
-def audit(trait, *, rounds=3):
-    """The leak audit of a trait."""
-    return {"trait": trait, "status": "ok", "rounds": [{}] * rounds}
+def audit(trait, **changes):
+    """The leak audit of a trait with three rounds: 2 slides tested in each, 4 train or validate."""
+    parts = {"train": {"slides": 3}, "validation": {"slides": 1}, "test": {"slides": 2}}
+    facts = {"trait": trait, "status": "ok", "independent": True, "note": "", "one_test_part": True}
+    return facts | {"rounds": [parts] * 3} | changes
 
 
 def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), stain="none"):
@@ -235,9 +237,40 @@ def test_a_round_without_a_model_stands_in_the_ledger_with_its_reason(tmp_path):
 
 def test_a_round_that_vanished_is_noticed(tmp_path):
     arguments = study(tmp_path)
-    edit(arguments["audits"][0], rounds=[{}] * 4)
+    edit(arguments["audits"][0], rounds=read_json(arguments["audits"][0])["rounds"][:1] * 4)
     with pytest.raises(LedgerMismatch, match="training extremes/A round: 4 in, but 3 used and 0 excluded"):
         write_ledger(**arguments)
+
+
+def test_a_test_that_is_not_independent_is_noted_beside_every_trait_and_in_the_flow(tmp_path):
+    arguments = study(tmp_path)
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    assert not table["reason"].str.contains("independent").any()
+    note = "not independent: 2 patients have blocks in the test part and in another"
+    for path in arguments["audits"]:
+        edit(path, independent=False, note=note)
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    noted = table[table["outcome"] == "noted"]
+    assert noted[["stage", "scope", "item", "code", "reason"]].values.tolist() == [
+        ["split", f"extremes/{trait}", trait, "L-SHARED", note] for trait in "AB"
+    ]
+    assert flow_steps(table)[-1].main.splitlines() == [
+        "Learnt and evaluated, task extremes",
+        "2 traits",
+        "tested on 2 slides",
+        note,
+    ]
+
+
+@pytest.mark.parametrize(("one_part", "tested"), [(True, 2), (False, 6)])
+def test_slides_that_are_tested(one_part, tested):
+    """One test part for all three rounds, or another in each: leaving one out tests every slide."""
+    table = pd.DataFrame(split_rows([audit("A", one_test_part=one_part)], task="extremes"), columns=COLUMNS)
+    assert mismatches(table) == []
+    used = table[table["outcome"] == "used"]
+    assert dict(zip(used["code"], used["count"], strict=True)) == {"learn": 6 - tested, "test": tested}
 
 
 def test_one_lost_slide_is_always_allowed_and_two_of_eight_are_not(tmp_path):
