@@ -13,6 +13,8 @@ rule write_ledger:
         tables=of_every_task("results/{cohort}/traits/{trait}/{task}/labels.parquet"),
         audits=of_every_task("results/{cohort}/traits/{trait}/{task}/leaks.json"),
         metrics=of_every_task("results/{cohort}/traits/{trait}/{task}/consensus/metrics.json"),
+        heterogeneity=heterogeneity_of_cohort("hti.tsv"),
+        survival=survival_of_cohort,
     output:
         ledger=report("<cohort>/ledger.tsv", caption="captions/ledger.rst", category="Cohort"),
         flow=report("<cohort>/flow.png", caption="captions/flow.rst", category="Cohort"),

@@ -54,6 +54,10 @@ LEDGER = {
     "no_positive": "no positive tile",
     "too_few_positive": "too few positive tiles",
     "trait_excluded": "a trait of the set is excluded",
+    "V-SEEN": "used in training or without a value of a trait",
+    "V-ZERO": "homogeneous (HTI 0)",
+    "V-FURTHER": "a further slide of the patient",
+    "V-NODATA": "no survival data",
 }
 
 # These stop a job, or stand in its log: they never reach the ledger.

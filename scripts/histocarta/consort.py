@@ -12,6 +12,7 @@ from histocarta.codes import LEDGER
 from histocarta.files import replacing
 
 SHEETS = ("expression", "clinical")  # stages that say what was left out of these tables
+SETS = {"heterogeneity": "HTI defined", "survival": "Survival"}
 MAIN, SIDE = 38, 62  # characters per line of the two columns
 LINE, GAP = 0.19, 0.35  # inches
 
@@ -25,12 +26,14 @@ class Step:
 
 
 def flow_steps(table: pd.DataFrame) -> list[Step]:
-    """The boxes of a ledger, from the slide sheet to the traits of each task."""
+    """The boxes of a ledger, from the slide sheet to the traits of each task and the survival of each set of them."""
     steps = [_sheet_step(table), *(_tiles_step(table, layout) for layout in _scopes(table, "tiles"))]
     for task in dict.fromkeys([*_scopes(table, "labels", "trait"), *_scopes(table, "consensus", "trait")]):
         for stage, step in LEARNING.items():
             if task in _scopes(table, stage, "trait"):
                 steps.append(step(table, task))
+    for scope in _scopes(table, "heterogeneity"):
+        steps += [_set_step(table, stage, scope) for stage in SETS if scope in _scopes(table, stage)]
     return steps
 
 
@@ -57,6 +60,12 @@ def _learnt_step(table: pd.DataFrame, task: str) -> Step:
     main = _totals(table, "consensus", task, "used", ("trait",), f"Learnt and evaluated, task {task}")
     rounds = _told(_rows_of_traits(table, "training", task), head="Without a model")
     return Step(_joined([main, *_tested(table, task)]), _joined([_told(_rows(table, "consensus", task)), rounds]))
+
+
+def _set_step(table: pd.DataFrame, stage: str, scope: str) -> Step:
+    task, traits = scope.split("/")
+    main = _totals(table, stage, scope, "used", ("slide", "patient"), f"{SETS[stage]}, {traits}, task {task}")
+    return Step(_joined([main, *_rows(table, stage, scope, "noted")["reason"]]), _told(_rows(table, stage, scope)))
 
 
 LEARNING = {"labels": _labels_step, "consensus": _learnt_step}
@@ -109,8 +118,8 @@ def _told(rows: pd.DataFrame, *, head: str = "Left out") -> str:
     """What the rows leave out, one line per kind: the number in words of each code, largest first."""
     lines = []
     for kind, group in rows.groupby("kind", sort=False):
-        codes = group.groupby("code")["count"].sum().sort_values(ascending=False, kind="stable")
-        why = ", ".join(f"{LEDGER.get(code, code)} {count:,}" for code, count in codes.items())
+        codes = group.groupby("code", sort=False)["count"].sum().sort_values(ascending=False, kind="stable")
+        why = "; ".join(f"{LEDGER.get(code, code)} {count:,}" for code, count in codes.items())
         lines.append(f"{head}: {_counted(int(codes.sum()), 'grid cell' if kind == 'tile' else kind)} ({why})")
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ import pandas as pd
 from histocarta.consort import draw_flow
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
+from histocarta.ledger_sets import index_rows, survival_rows
 from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows
 from histocarta.ledger_traits import label_rows, metric_rows, round_rows, split_rows, unlabelled_slides
 
@@ -37,35 +38,45 @@ def write_ledger(
     stains: Sequence[str] = (),
     audits: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    heterogeneity: Sequence[str] = (),
+    survival: Sequence[str] = (),
 ) -> None:
     """Account for a cohort: write the ``ledger`` (table) and the ``flow`` of slides, patients and traits (picture).
 
     ``slides`` is the cohort's sheet and ``exclusions`` what preparing it left out; ``manifests`` one per layout;
     ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels``, ``tables``,
-    ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and metrics.json per trait and task.
-    ``layouts``: each task's layout.
+    ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and metrics.json per trait and task;
+    ``heterogeneity`` and ``survival`` one hti.tsv and survival.json per set of traits. ``layouts``: each task's layout.
 
     Raises :class:`LedgerMismatch` where totals do not add up, and InputError where more than the share
     ``max_excluded`` of the slides (one slide always may) is excluded by anything but the sheet. Snakemake deletes the
     outputs of a failed job, so the ledger of a refused run stays beside ``ledger`` as ``*-refused.tsv``.
     """
     sheet = read_table(slides)
-    rows, faults = sheet_rows(sheet, read_table(exclusions)), []
+    rows, faults, tiled = sheet_rows(sheet, read_table(exclusions)), [], {}
     for path in manifests:
         layout, manifest = Path(path).parent.name, read_table(path).astype({"n_tiles": int})
         faults += manifest_faults(sheet, manifest, layout=layout)
         rows += slide_rows(sheet, manifest, layout=layout)
         rows += tile_rows(manifest, _read(summaries, folder=layout), layout=layout)
         rows += stain_rows(_read(stains, folder=layout), layout=layout)
-    tiled = {row[1]: row[-1] for row in rows if row[:4] == ("tiles", row[1], "slide", "used")}
+        tiled[layout] = manifest[manifest["n_tiles"] > 0]
+    notes = {}
     for task, layout in layouts.items():
-        labelled = _read(labels, folder=task)
+        labelled, audited = _read(labels, folder=task), _read(audits, folder=task)
+        learnt = _read(metrics, folder=task, above=1)
         unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
-        rows += label_rows(labelled, unlabelled, task=task, tiled=tiled[layout])
-        learnt, audited = _read(metrics, folder=task, above=1), _read(audits, folder=task)
+        rows += label_rows(labelled, unlabelled, task=task, tiled=len(tiled[layout]))
         rows += split_rows(audited, task=task)
         rows += round_rows(learnt, audited, task=task)
         rows += metric_rows(learnt, labelled, task=task)
+        notes[task] = next((audit["note"] for audit in audited if not audit["independent"]), "")
+    analysed = {_scope_of_set(path): read_json(path) for path in survival}
+    for path in heterogeneity:
+        scope, index = _scope_of_set(path), read_table(path)
+        task = scope.split("/")[0]
+        rows += index_rows(index, scope=scope, tiled=tiled[layouts[task]], note=notes[task])
+        rows += survival_rows(index, analysed[scope], scope=scope) if scope in analysed else []
     table = pd.DataFrame(rows, columns=COLUMNS)
     faults += mismatches(table)
     _refuse(table, faults, max_excluded=max_excluded, beside=Path(ledger))
@@ -117,6 +128,11 @@ def _in_folder(paths: Iterable[str], folder: str, *, above: int = 0) -> list[str
     deeper, …/{task}/consensus/metrics.json.
     """
     return [path for path in paths if Path(path).parents[above].name == folder]
+
+
+def _scope_of_set(path: str) -> str:
+    """task/traits of a file in results/{cohort}/heterogeneity/{task}/{traits}/."""
+    return "/".join(Path(path).parts[-3:-1])
 
 
 def _refuse(table: pd.DataFrame, faults: list[str], *, max_excluded: float, beside: Path) -> None:

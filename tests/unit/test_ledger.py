@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from histocarta.consort import flow_steps
 from histocarta.errors import InputError
-from histocarta.files import read_json, write_json, write_table
+from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.ledger import (
     COLUMNS,
     LedgerMismatch,
@@ -14,6 +14,7 @@ from histocarta.ledger import (
     too_many_excluded,
     write_ledger,
 )
+from histocarta.ledger_sets import index_rows
 from histocarta.ledger_slides import manifest_faults
 from histocarta.ledger_traits import label_rows, metric_rows, split_rows, unlabelled_slides
 from hypothesis import given, settings
@@ -34,6 +35,22 @@ def audit(trait, **changes):
     parts = {"train": {"slides": 3}, "validation": {"slides": 1}, "test": {"slides": 2}}
     facts = {"trait": trait, "status": "ok", "independent": True, "note": "", "one_test_part": True}
     return facts | {"rounds": [parts] * 3} | changes
+
+
+STEPS = ("no_positive", "V-SEEN", "V-FURTHER", "V-NODATA")
+
+
+def write_index(folder, *, slides):
+    """hti.tsv and survival.json: the last slide has no HTI, the first is seen, the second's patient has no survival."""
+    table = pd.DataFrame({"slide": slides, "patient": [f"P{int(slide[1:]) // 2}" for slide in slides]})
+    codes = dict.fromkeys(table["slide"][1:][table["patient"][1:].duplicated()], "V-FURTHER")
+    codes |= {slides[0]: "V-SEEN", slides[1]: "V-NODATA", slides[-1]: "no_positive"}
+    excluded = table.assign(code=table["slide"].map(codes))
+    blank = table["slide"] == slides[-1]
+    table = table.assign(hti=blank.map({True: "", False: "0.5"}), reason=blank.map({True: "no_positive", False: ""}))
+    write_table(table, folder / "hti.tsv")
+    steps = [{"excluded": excluded[excluded["code"] == code].to_dict("records")} for code in STEPS]
+    write_json({"selection": steps, "patients": len(slides) - len(codes)}, folder / "survival.json")
 
 
 def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), stain="none"):
@@ -73,6 +90,9 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
         labels.append(str(path))
         audits.append(str(path.parent / "leaks.json"))
         metrics.append(str(path.parent / "consensus" / "metrics.json"))
+    index = folder / "heterogeneity" / "extremes" / "A+B"
+    index.mkdir(parents=True)
+    write_index(index, slides=[f"S{number}" for number in range(excluded_by_sheet + lost, slides)])
     (folder / "grid").mkdir()
     pd.DataFrame(sheet).to_csv(folder / "slides.tsv", sep="\t", index=False)
     pd.DataFrame(manifest).to_csv(folder / "grid" / "manifest.tsv", sep="\t", index=False)
@@ -85,6 +105,7 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
         "tables": [str(Path(path).with_name("labels.parquet")) for path in labels],
         "ledger": str(folder / "ledger.tsv"), "flow": str(folder / "flow.png"), "layouts": {"extremes": "grid"},
         "max_excluded": 0.05, "stains": stains, "audits": audits, "metrics": metrics,
+        "heterogeneity": [str(index / "hti.tsv")], "survival": [str(index / "survival.json")],
     }  # fmt: skip
 
 
@@ -97,6 +118,12 @@ def edit_manifest(arguments, slide, **changes):
     for column, value in changes.items():
         table.loc[table["slide"] == slide, column] = str(value)
     table.to_csv(arguments["manifests"][0], sep="\t", index=False)
+
+
+def box(table, head):
+    """The one box of the flow that begins so."""
+    (found,) = [step for step in flow_steps(table) if step.main.startswith(head)]
+    return found
 
 
 def totals(path, stage, kind):
@@ -120,11 +147,64 @@ def test_a_cohort_adds_up(tmp_path):
     assert totals(arguments["ledger"], "consensus", "trait") == {"in": 2, "used": 2}
     assert totals(arguments["ledger"], "labels", "slide") == {"in": 12, "used": 10, "excluded": 2}
     assert totals(arguments["ledger"], "stain", "slide") == {"noted": 1}
+    assert totals(arguments["ledger"], "heterogeneity", "slide") == {"in": 6, "used": 5, "excluded": 1}
+    assert totals(arguments["ledger"], "heterogeneity", "patient") == {"in": 3, "used": 3}
+    assert totals(arguments["ledger"], "survival", "slide") == {"in": 5, "used": 2, "excluded": 3}
+    assert totals(arguments["ledger"], "survival", "patient") == {"in": 3, "used": 2, "excluded": 1}
     left_out = table[(table["stage"] == "tiles") & (table["kind"] == "slide") & (table["outcome"] == "excluded")]
     assert left_out[["item", "code", "reason"]].values.tolist() == [["S1", "T-EMPTY", "0 tiles kept"]]
     patient = table[(table["kind"] == "patient") & (table["outcome"] == "excluded")].iloc[0]
     assert (patient["item"], patient["reason"]) == ("P0", "no slide left: T-EMPTY")
     assert totals(arguments["ledger"], "expression", "sample") == {"excluded": 1200}
+
+
+def test_who_leaves_between_the_index_and_the_survival_analysis_is_named(tmp_path):
+    arguments = study(tmp_path)
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    lost = table[table["stage"].isin(["heterogeneity", "survival"]) & (table["outcome"] == "excluded")]
+    assert lost[["stage", "scope", "kind", "item", "code", "reason"]].values.tolist() == [
+        ["heterogeneity", "extremes/A+B", "slide", "S7", "no_positive", "no positive tile"],
+        ["survival", "extremes/A+B", "slide", "S2", "V-SEEN", "used in training or without a value of a trait"],
+        ["survival", "extremes/A+B", "slide", "S5", "V-FURTHER", "a further slide of the patient"],
+        ["survival", "extremes/A+B", "slide", "S3", "V-NODATA", "no survival data"],
+        ["survival", "extremes/A+B", "patient", "P1", "V-NODATA", "no survival data"],
+    ]
+
+
+def test_a_cohort_without_clinical_data_has_no_survival_to_account_for(tmp_path):
+    arguments = study(tmp_path) | {"survival": []}
+    write_ledger(**arguments)
+    assert totals(arguments["ledger"], "survival", "slide") == {}
+    assert totals(arguments["ledger"], "heterogeneity", "slide")["used"] == 5
+
+
+def test_a_slide_that_vanished_from_the_index_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    index = read_table(arguments["heterogeneity"][0])
+    write_table(index[index["slide"] != "S4"], arguments["heterogeneity"][0])
+    with pytest.raises(LedgerMismatch, match="heterogeneity extremes/A\\+B slide: 6 in, but 4 used and 1 excluded"):
+        write_ledger(**arguments)
+
+
+def test_a_patient_who_vanished_from_the_survival_analysis_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    edit(arguments["survival"][0], patients=1)
+    with pytest.raises(LedgerMismatch, match="survival extremes/A\\+B patient: 3 in, but 1 used and 1 excluded"):
+        write_ledger(**arguments)
+
+
+def test_a_set_with_an_excluded_trait_leaves_out_every_slide():
+    tiled = pd.DataFrame({"slide": ["S1", "S2"], "patient": ["P1", "P1"]})
+    why = {"hti": "", "reason": "trait_excluded: A, C"}
+    for index in (tiled.assign(**why), tiled.iloc[:0].assign(hti="", reason="")):
+        table = pd.DataFrame(index_rows(index, scope="extremes/A+C", tiled=tiled), columns=COLUMNS)
+        assert mismatches(table) == []
+        lost = table[(table["outcome"] == "excluded") & (table["kind"] == "slide")]
+        assert lost["item"].tolist() == ["S1", "S2"] and set(lost["code"]) == {"trait_excluded"}
+        assert table.loc[(table["kind"] == "patient") & (table["outcome"] == "excluded"), "item"].tolist() == ["P1"]
+        words = "a trait of the set is excluded" + (": A, C" if len(index) else "")
+        assert set(lost["reason"]) == {words}
 
 
 def test_a_lost_tile_is_noticed(tmp_path):
@@ -166,6 +246,7 @@ def test_tiles_of_a_copy_are_accounted_for(tmp_path):
     edit_manifest(arguments, "S4", n_tiles=0, status="excluded", code="T-DUP", reason="the same tiles as S3")
     for path in arguments["labels"]:
         edit(path, n=read_json(path)["n"] | {"ood_far": 2})
+    write_index(Path(arguments["heterogeneity"][0]).parent, slides=["S1", "S2", "S3", "S5", "S6", "S7"])
     write_ledger(**arguments)
     table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
     copied = table[(table["kind"] == "tile") & (table["code"] == "T-DUP")]
@@ -232,7 +313,7 @@ def test_a_round_without_a_model_stands_in_the_ledger_with_its_reason(tmp_path):
         "in": 3,
         "used": 2,
     }
-    assert flow_steps(table)[-1].side == "Without a model: 1 round (training diverged 1)"
+    assert box(table, "Learnt").side == "Without a model: 1 round (training diverged 1)"
 
 
 def test_a_round_that_vanished_is_noticed(tmp_path):
@@ -254,9 +335,12 @@ def test_a_test_that_is_not_independent_is_noted_beside_every_trait_and_in_the_f
     table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
     noted = table[table["outcome"] == "noted"]
     assert noted[["stage", "scope", "item", "code", "reason"]].values.tolist() == [
-        ["split", f"extremes/{trait}", trait, "L-SHARED", note] for trait in "AB"
+        ["split", "extremes/A", "A", "L-SHARED", note],
+        ["split", "extremes/B", "B", "L-SHARED", note],
+        ["heterogeneity", "extremes/A+B", "A+B", "L-SHARED", note],
     ]
-    assert flow_steps(table)[-1].main.splitlines() == [
+    assert box(table, "HTI defined").main.splitlines()[-1] == note
+    assert box(table, "Learnt").main.splitlines() == [
         "Learnt and evaluated, task extremes",
         "2 traits",
         "tested on 2 slides",
@@ -318,6 +402,8 @@ def test_the_flow_names_what_was_left_out(tmp_path):
         "Tiled, layout grid",
         "Labelled, task extremes",
         "Learnt and evaluated, task extremes",
+        "HTI defined, A+B, task extremes",
+        "Survival, A+B, task extremes",
     ]
     assert steps[0].main.splitlines()[1] == "8 slides, 4 patients"
     assert steps[0].side.splitlines() == [
@@ -327,6 +413,14 @@ def test_the_flow_names_what_was_left_out(tmp_path):
     assert "Left out: 1 slide (no usable tile 1)" in steps[1].side
     assert steps[1].side.splitlines()[-1] == "Own colours kept: 1 slide (too pale 1)"
     assert steps[2].main.splitlines()[1:] == ["2 traits", "2 slides high or low"]
+    assert steps[4].main.splitlines()[1] == "5 slides, 3 patients"
+    assert steps[4].side == "Left out: 1 slide (no positive tile 1)"
+    assert steps[5].main.splitlines()[1] == "2 slides, 2 patients"
+    assert steps[5].side.splitlines() == [
+        "Left out: 3 slides (used in training or without a value of a trait 1; a further slide of the patient 1; no "
+        "survival data 1)",
+        "Left out: 1 patient (no survival data 1)",
+    ]
     with Image.open(arguments["flow"]) as picture:
         pixels = np.asarray(picture.convert("L"))
     assert pixels.shape[1] == 1230
