@@ -7,6 +7,7 @@ rule write_ledger:
         slides="<cohort>/sheets/slides.tsv",
         exclusions="<cohort>/sheets/exclusions.tsv",
         manifests=of_every_task("results/{cohort}/{layout}/manifest.tsv"),
+        surveys=collect("<cohort>/slides/{slide}/slide.json", slide=slides_of_cohort, allow_missing=True),
         summaries=of_every_slide("tiles.json"),
         stains=stains_of_cohort,
         labels=of_every_task("results/{cohort}/traits/{trait}/{task}/labels.json"),

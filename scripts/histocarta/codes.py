@@ -20,6 +20,8 @@ LEDGER = {
     "S-REGION": "region outside the slide",
     "S-COLOUR": "not 8-bit RGB",
     "S-TILES": "too many unreadable tiles",
+    "S-WARNED": "a warning about size, resolution or pixels",
+    "T-WARNED": "much pen ink",
     "T-EMPTY": "no usable tile",
     "T-DUP": "copy of another slide",
     "P-NOSLIDE": "no slide left",

@@ -41,14 +41,16 @@ def _sheet_step(table: pd.DataFrame) -> Step:
     # Expression and clinical tables list what was left out of them, without totals of their own.
     others = [stage for stage in dict.fromkeys(table["stage"]) if stage in SHEETS]
     beside = [_told(_rows(table, stage, ""), head=f"Of {stage}") for stage in others]
+    warned = _told(_once(_rows(table, "survey", "", "noted")), head="Noted")
     main = _totals(table, "sheet", "", "in", ("slide", "patient"), "Slide sheet")
-    return Step(main, _joined([_told(_rows(table, "sheet", "")), *beside]))
+    return Step(main, _joined([_told(_rows(table, "sheet", "")), *beside, warned]))
 
 
 def _tiles_step(table: pd.DataFrame, layout: str) -> Step:
     own = _told(_rows(table, "stain", layout, "noted"), head="Own colours kept")
+    warned = _told(_once(_rows(table, "tiles", layout, "noted")), head="Noted")
     main = _totals(table, "tiles", layout, "used", ("slide", "patient", "tile"), f"Tiled, layout {layout}")
-    return Step(main, _joined([_told(_rows(table, "tiles", layout)), own]))
+    return Step(main, _joined([_told(_rows(table, "tiles", layout)), own, warned]))
 
 
 def _labels_step(table: pd.DataFrame, task: str) -> Step:
@@ -122,6 +124,11 @@ def _told(rows: pd.DataFrame, *, head: str = "Left out") -> str:
         why = "; ".join(f"{LEDGER.get(code, code)} {count:,}" for code, count in codes.items())
         lines.append(f"{head}: {_counted(int(codes.sum()), 'grid cell' if kind == 'tile' else kind)} ({why})")
     return "\n".join(lines)
+
+
+def _once(rows: pd.DataFrame) -> pd.DataFrame:
+    """A slide with two warnings is one slide."""
+    return rows.drop_duplicates(["item", "code"])
 
 
 def _joined(parts: Iterable[str]) -> str:

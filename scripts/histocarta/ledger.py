@@ -13,7 +13,7 @@ from histocarta.consort import draw_flow
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.ledger_sets import index_rows, survival_rows
-from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows
+from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows, warning_rows
 from histocarta.ledger_traits import label_rows, metric_rows, round_rows, split_rows, unlabelled_slides
 
 COLUMNS = ["stage", "scope", "kind", "outcome", "item", "code", "reason", "count"]
@@ -28,6 +28,7 @@ def write_ledger(
     slides: str,
     exclusions: str,
     manifests: Sequence[str],
+    surveys: Sequence[str],
     summaries: Sequence[str],
     labels: Sequence[str],
     tables: Sequence[str],
@@ -44,9 +45,10 @@ def write_ledger(
     """Account for a cohort: write the ``ledger`` (table) and the ``flow`` of slides, patients and traits (picture).
 
     ``slides`` is the cohort's sheet and ``exclusions`` what preparing it left out; ``manifests`` one per layout;
-    ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels``, ``tables``,
-    ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and metrics.json per trait and task;
-    ``heterogeneity`` and ``survival`` one hti.tsv and survival.json per set of traits. ``layouts``: each task's layout.
+    ``surveys`` the slide.json of all slides, ``summaries`` and ``stains`` their tiles.json and stain.json in all
+    layouts; ``labels``, ``tables``, ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and
+    metrics.json per trait and task; ``heterogeneity`` and ``survival`` one hti.tsv and survival.json per set of traits.
+    ``layouts`` names the layout of each task.
 
     Raises :class:`LedgerMismatch` where totals do not add up, and InputError where more than the share
     ``max_excluded`` of the slides (one slide always may) is excluded by anything but the sheet. Snakemake deletes the
@@ -54,11 +56,14 @@ def write_ledger(
     """
     sheet = read_table(slides)
     rows, faults, tiled = sheet_rows(sheet, read_table(exclusions)), [], {}
+    rows += warning_rows(map(read_json, surveys), stage="survey", code="S-WARNED")
     for path in manifests:
         layout, manifest = Path(path).parent.name, read_table(path).astype({"n_tiles": int})
         faults += manifest_faults(sheet, manifest, layout=layout)
         rows += slide_rows(sheet, manifest, layout=layout)
-        rows += tile_rows(manifest, _read(summaries, folder=layout), layout=layout)
+        cut = _read(summaries, folder=layout)
+        rows += tile_rows(manifest, cut, layout=layout)
+        rows += warning_rows(cut, stage="tiles", layout=layout, code="T-WARNED")
         rows += stain_rows(_read(stains, folder=layout), layout=layout)
         tiled[layout] = manifest[manifest["n_tiles"] > 0]
     notes = {}

@@ -63,6 +63,15 @@ def tile_rows(manifest: pd.DataFrame, summaries: Sequence[dict], *, layout: str)
     return [*rows, ("tiles", layout, "tile", "used", "", "", "tiles", int(manifest["n_tiles"].sum()))]
 
 
+def warning_rows(records: Iterable[dict], *, stage: str, layout: str = "", code: str) -> list[tuple]:
+    """What a slide's slide.json or tiles.json warns of: one row per slide and warning."""
+    return [
+        (stage, layout, "slide", "noted", record["slide"], code, warning, 1)
+        for record in records
+        for warning in record["warnings"]
+    ]
+
+
 def stain_rows(records: Iterable[dict], *, layout: str) -> list[tuple]:
     """Slides that keep their own colours although the layout asks for normalised ones."""
     return [

@@ -69,7 +69,9 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
         manifest.append(state)
         path = folder / "slides" / slide / "grid" / "tiles.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(state | {"counts": counts, "n_cells": n_tiles + sum(counts.values())}))
+        facts = {"counts": counts, "n_cells": n_tiles + sum(counts.values()), "warnings": []}
+        path.write_text(json.dumps(state | facts))
+        write_json({"slide": slide, "warnings": []}, path.parents[1] / "slide.json")
         summaries.append(str(path))
         if stain != "none":
             weak = number == slides - 1
@@ -101,7 +103,9 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
     pd.DataFrame(rows, columns=columns).to_csv(folder / "exclusions.tsv", sep="\t", index=False)
     return {
         "slides": str(folder / "slides.tsv"), "exclusions": str(folder / "exclusions.tsv"),
-        "manifests": [str(folder / "grid" / "manifest.tsv")], "summaries": summaries, "labels": labels,
+        "manifests": [str(folder / "grid" / "manifest.tsv")],
+        "surveys": [str(Path(path).parents[1] / "slide.json") for path in summaries],
+        "summaries": summaries, "labels": labels,
         "tables": [str(Path(path).with_name("labels.parquet")) for path in labels],
         "ledger": str(folder / "ledger.tsv"), "flow": str(folder / "flow.png"), "layouts": {"extremes": "grid"},
         "max_excluded": 0.05, "stains": stains, "audits": audits, "metrics": metrics,
@@ -390,6 +394,23 @@ def test_mismatches_are_found_whatever_the_numbers(used, excluded, error):
     rows += [("tiles", "grid", "tile", "excluded", "S", "pen", "", count) for count in excluded]
     rows += [("tiles", "grid", "tile", "used", "", "", "", used), ("stain", "grid", "slide", "noted", "S", "", "", 7)]
     assert bool(mismatches(pd.DataFrame(rows, columns=COLUMNS))) is bool(error)
+
+
+def test_what_a_slide_warns_of_is_noted(tmp_path):
+    arguments = study(tmp_path)
+    warnings = ["mpp 0.5 is derived from the objective power 20, not measured", "region [0, 0, 9, 9] reaches beyond"]
+    edit(arguments["surveys"][3], warnings=warnings)
+    edit(arguments["summaries"][4], warnings=["pen on 9 of 35 tiles with tissue"])
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    noted = table[table["outcome"] == "noted"]
+    assert noted[["stage", "scope", "item", "code", "reason", "count"]].values.tolist() == [
+        ["survey", "", "S3", "S-WARNED", warnings[0], 1],
+        ["survey", "", "S3", "S-WARNED", warnings[1], 1],
+        ["tiles", "grid", "S4", "T-WARNED", "pen on 9 of 35 tiles with tissue", 1],
+    ]
+    assert box(table, "Slide sheet").side.endswith("Noted: 1 slide (a warning about size, resolution or pixels 1)")
+    assert box(table, "Tiled").side.endswith("Noted: 1 slide (much pen ink 1)")
 
 
 def test_the_flow_names_what_was_left_out(tmp_path):
