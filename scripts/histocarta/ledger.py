@@ -68,25 +68,41 @@ def write_ledger(
         tiled[layout] = manifest[manifest["n_tiles"] > 0]
     notes = {}
     for task, layout in layouts.items():
-        labelled, audited = _read(labels, folder=task), _read(audits, folder=task)
-        learnt = _read(metrics, folder=task, above=1)
-        unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
-        rows += label_rows(labelled, unlabelled, task=task, tiled=len(tiled[layout]))
-        rows += split_rows(audited, task=task)
-        rows += round_rows(learnt, audited, task=task)
-        rows += metric_rows(learnt, labelled, task=task)
+        audited = _read(audits, folder=task)
         notes[task] = next((audit["note"] for audit in audited if not audit["independent"]), "")
+        rows += _task_rows(task, audited, labels=labels, tables=tables, metrics=metrics, tiled=len(tiled[layout]))
     analysed = {_scope_of_set(path): read_json(path) for path in survival}
     for path in heterogeneity:
         scope, index = _scope_of_set(path), read_table(path)
         task = scope.split("/")[0]
         rows += index_rows(index, scope=scope, tiled=tiled[layouts[task]], note=notes[task])
-        rows += survival_rows(index, analysed[scope], scope=scope) if scope in analysed else []
+        if scope in analysed:
+            rows += survival_rows(index, analysed[scope], scope=scope, note=notes[task])
     table = pd.DataFrame(rows, columns=COLUMNS)
     faults += mismatches(table)
     _refuse(table, faults, max_excluded=max_excluded, beside=Path(ledger))
     write_table(table, ledger)
     draw_flow(table, flow)
+
+
+def _task_rows(
+    task: str,
+    audited: Sequence[dict],
+    *,
+    labels: Sequence[str],
+    tables: Sequence[str],
+    metrics: Sequence[str],
+    tiled: int,
+) -> list[tuple]:
+    """What became of a task's traits, from labels to metrics."""
+    labelled, learnt = _read(labels, folder=task), _read(metrics, folder=task, above=1)
+    unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
+    return [
+        *label_rows(labelled, unlabelled, task=task, tiled=tiled),
+        *split_rows(audited, task=task),
+        *round_rows(learnt, audited, task=task),
+        *metric_rows(learnt, labelled, task=task),
+    ]
 
 
 def mismatches(table: pd.DataFrame) -> list[str]:

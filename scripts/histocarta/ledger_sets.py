@@ -17,10 +17,10 @@ def index_rows(index: pd.DataFrame, *, scope: str, tiled: pd.DataFrame, note: st
     lost["reason"] = lost["code"].map(LEDGER) + lost["detail"].fillna("")
     used = {"slide": len(defined), "patient": defined["patient"].nunique()}
     rows = _block("heterogeneity", scope, tiled, lost, used=used, words="with an HTI")
-    return rows + [("heterogeneity", scope, "trait", "noted", scope.split("/")[1], "L-SHARED", note, 1)] * bool(note)
+    return rows + _noted("heterogeneity", scope, note)
 
 
-def survival_rows(index: pd.DataFrame, record: dict, *, scope: str) -> list[tuple]:
+def survival_rows(index: pd.DataFrame, record: dict, *, scope: str, note: str = "") -> list[tuple]:
     """Slides and patients with an HTI (hti.tsv) that the survival analysis used or not (survival.json)."""
     defined = index[index["hti"] != ""]
     lost = pd.DataFrame(
@@ -29,9 +29,13 @@ def survival_rows(index: pd.DataFrame, record: dict, *, scope: str) -> list[tupl
     lost = lost[lost["slide"].isin(defined["slide"])]
     # Of each patient one slide is used.
     used = {"slide": record["patients"], "patient": record["patients"]}
-    return _block(
-        "survival", scope, defined, lost.assign(reason=lost["code"].map(LEDGER)), used=used, words="of the analysis"
-    )
+    lost = lost.assign(reason=lost["code"].map(LEDGER))
+    rows = _block("survival", scope, defined, lost, used=used, words="of the analysis")
+    return rows + _noted("survival", scope, note)
+
+
+def _noted(stage: str, scope: str, note: str) -> list[tuple]:
+    return [(stage, scope, "trait", "noted", scope.split("/")[1], "L-SHARED", note, 1)] if note else []
 
 
 def _block(

@@ -342,8 +342,9 @@ def test_a_test_that_is_not_independent_is_noted_beside_every_trait_and_in_the_f
         ["split", "extremes/A", "A", "L-SHARED", note],
         ["split", "extremes/B", "B", "L-SHARED", note],
         ["heterogeneity", "extremes/A+B", "A+B", "L-SHARED", note],
+        ["survival", "extremes/A+B", "A+B", "L-SHARED", note],
     ]
-    assert box(table, "HTI defined").main.splitlines()[-1] == note
+    assert [box(table, head).main.splitlines()[-1] for head in ("HTI defined", "Survival")] == [note, note]
     assert box(table, "Learnt").main.splitlines() == [
         "Learnt and evaluated, task extremes",
         "2 traits",

@@ -138,6 +138,11 @@ def test_the_ledger_adds_up(finished):
     assert totals.loc[("tiles", "grid", "slide"), "used"] == len(usable(finished)) == PATIENTS + 1
     assert totals.loc[("tiles", "grid", "patient"), ["used", "excluded"]].tolist() == [PATIENTS, len(UNUSABLE)]
     assert totals.loc[("labels", "extremes", "trait"), ["used", "excluded"]].tolist() == [2, 1]
+    assert totals.loc[("training", "extremes/A", "round"), ["used", "excluded"]].tolist() == [2, 0]
+    indexed = totals.loc[("heterogeneity", "extremes/A+B", "slide")]
+    assert indexed["in"] == len(usable(finished))
+    analysed = totals.loc[("survival", "extremes/A+B", "patient")]
+    assert (analysed["in"] <= PATIENTS) and totals.loc[("survival", "extremes/A+B", "slide"), "in"] == indexed["used"]
     tiles = read_table(finished / "results" / "tiny" / "grid" / "manifest.tsv")["n_tiles"].astype(int).sum()
     assert totals.loc[("tiles", "grid", "tile"), "used"] == tiles > 0
 
