@@ -75,7 +75,6 @@ class _Aliquots:
         self.seen = self.seen or next(iter(names), "")
         self.patient_of, self.type_of, self.left_out = {}, {}, []
         candidates: dict[str, list[tuple[str, str]]] = {}
-        other_types: dict[str, int] = {}
         strangers = 0
         for name in names:
             barcode = None if name in self.patients else barcodes.parse(name)
@@ -85,16 +84,15 @@ class _Aliquots:
             elif patient not in self.patients:
                 strangers += 1
             elif barcode and barcode.sample_type and barcode.sample_type not in self.sample_types:
-                other_types[barcode.sample_type] = other_types.get(barcode.sample_type, 0) + 1
+                why = f"sample type {barcode.sample_type}: the cohort uses {', '.join(self.sample_types)}"
+                self.left_out.append(exclusion("expression", "sample", name, "B-TYPE", why))
             else:
                 candidates.setdefault(patient, []).append((name, (barcode and barcode.sample_type) or ""))
         for patient, samples in candidates.items():
             self._choose(patient, samples)
-        for kind, count in sorted(other_types.items()):
-            reason = f"sample type {kind}: the cohort uses {', '.join(self.sample_types)}"
-            self.left_out.append(exclusion("expression", "sample", f"type {kind}", "B-TYPE", reason, count=count))
         if strangers:
-            reason = "patient with neither slide nor clinical data"
+            # Not one by one: a table of all of TCGA has 10,000 of them beside a cohort of 500.
+            reason = f"{strangers:,} samples of patients with neither slide nor clinical data"
             self.left_out.append(
                 exclusion("expression", "sample", "other patients", "B-STRANGER", reason, count=strangers)
             )

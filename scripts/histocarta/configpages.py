@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from histocarta import fidelity
+from histocarta import codes, fidelity
 from histocarta.files import replacing
 from histocarta.settings import Study
 
@@ -66,13 +66,13 @@ def schema() -> str:
 
 
 def page() -> str:
-    """The list of keys, section by section, and the fidelity table, as Markdown."""
+    """The list of keys, section by section, the fidelity table and the codes of the ledger, as Markdown."""
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
     order = ["Study", "Cohort", "ExpressionTable", "Layout", "Task", "Labels", "Model", "Training", "Vote", "Scheme",
              "Heterogeneity", "Survival"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
-    return "\n".join([*parts, _fidelity_table()])
+    return "\n".join([*parts, _fidelity_table(), _codes()])
 
 
 def write_pages(folder: str | Path) -> None:
@@ -153,3 +153,15 @@ def _fidelity_table() -> str:
             "",
         ]
     )
+
+
+def _codes() -> str:
+    tables = [
+        ("Why something is left out, or wants a look (`ledger.tsv`, column `code`):", codes.LEDGER),
+        ("What stops a job, or stands in its log:", codes.MESSAGES),
+    ]
+    parts = ["## The codes", ""]
+    for head, words in tables:
+        parts += [head, "", "| code | meaning |", "| --- | --- |"]
+        parts += [f"| `{code}` | {meaning} |" for code, meaning in words.items()] + [""]
+    return "\n".join(parts)

@@ -201,10 +201,11 @@ def _cleaned_names(frame: pd.DataFrame, places: list[str]) -> tuple[pd.DataFrame
         for name, place, date in zip(names, places, dates, strict=True)
         if date
     ]
-    if any(nameless):
-        left_out.append(
-            exclusion("expression", "trait", "?", "B-NONAME", "traits without a symbol", count=sum(nameless))
-        )
+    left_out += [
+        exclusion("expression", "trait", name or place, "B-NONAME", f"{place}: a trait without a symbol")
+        for name, place, lost in zip(names, places, nameless, strict=True)
+        if lost
+    ]
     keep = ~(np.array(dates, bool) | np.array(nameless, bool))
     frame = frame.set_axis(names, axis=1)
     return (frame if keep.all() else frame.loc[:, keep]), list(compress(places, keep)), left_out

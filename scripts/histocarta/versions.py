@@ -16,9 +16,9 @@ VERSION = {
     "label": 1,
     "train": 1,
     "predict": 1,
-    "consensus": 1,
+    "consensus": 2,
     "heterogeneity": 1,
-    "survival": 2,
+    "survival": 3,
     "report": 1,
 }
 

@@ -62,6 +62,7 @@ def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do
     assert made["expression"].index.tolist() == ["p1", "p3"]
     row = made["exclusions"].iloc[0]
     assert (row["kind"], row["code"], row["count"]) == ("sample", "B-STRANGER", "2")
+    assert row["reason"] == "2 samples of patients with neither slide nor clinical data"
 
 
 TCGA_SLIDES = [
@@ -84,11 +85,12 @@ def test_one_aliquot_per_patient_of_the_preferred_sample_type(cohort):
         "TCGA-A2-A0T2-01A-11R-A084-07": "B-ALIQUOT",
         "TCGA-E2-A15E-06A-11R-A12D-07": "B-ALIQUOT",
         "TCGA-E2-A15": "B-BARCODE",
-        "type 11": "B-TYPE",
+        "TCGA-A2-A0T2-11A-11R-A084-07": "B-TYPE",
     }
     reasons = left_out["reason"]
     assert reasons["TCGA-A2-A0T2-01A-11R-A084-07"] == "TCGA-A2-A0T2-01A-11R-A277-07 chosen by: highest plate"
     assert reasons["TCGA-E2-A15E-06A-11R-A12D-07"].endswith("chosen by: preferred sample type")
+    assert reasons["TCGA-A2-A0T2-11A-11R-A084-07"] == "sample type 11: the cohort uses 01, 06"
 
 
 def test_a_slide_of_another_sample_type_than_the_expression_is_excluded(cohort):

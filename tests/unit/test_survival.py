@@ -308,12 +308,20 @@ def test_one_slide_per_patient_of_those_that_trained_no_model():
     words = " | ".join(step.left_out for step in steps)
     for part in ("1 no_positive", "1 slides that trained", "no DX1 slide with an HTI, lowest taken: P2", "data: P6"):
         assert part in words
+    assert [[(row["slide"], row["patient"], row["code"]) for row in step.excluded] for step in steps] == [
+        [],
+        [("T-4", "P4", "no_positive")],
+        [("T-3", "P3", "V-SEEN")],
+        [("T-1-DX10", "P1", "V-FURTHER"), ("T-2-DX3", "P2", "V-FURTHER"), ("T-5b", "P5", "V-FURTHER")],
+        [("T-6", "P6", "V-NODATA")],
+    ]
 
 
 def test_homogeneous_slides_leave_by_setting_and_before_one_is_chosen():
     frame, steps = select_patients(INDEX, SHEET, RECORDS, hti_zero="dropped")
     assert frame.set_index("patient")["slide"].to_dict() == {"P1": "T-1-DX1", "P2": "T-2-DX2", "P5": "T-5b"}
     assert any("2 homogeneous slides" in step.left_out for step in steps)
+    assert [row["slide"] for step in steps for row in step.excluded if row["code"] == "V-ZERO"] == ["T-2-DX3", "T-5a"]
 
 
 def test_order_of_rows_changes_nothing():
