@@ -23,8 +23,9 @@ VERSION = {
 }
 
 LIBRARIES = (
-    "histocarta", "snakemake", "tensorflow", "keras", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels",
-    "lifelines", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips-binary", "simplejpeg",
+    "histocarta", "snakemake", "tensorflow", "keras", "jax", "jaxlib", "numpy", "pandas", "scipy", "scikit-learn",
+    "statsmodels", "lifelines", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips-binary",
+    "simplejpeg",
 )  # fmt: skip
 
 
