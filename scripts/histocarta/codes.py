@@ -68,6 +68,7 @@ MESSAGES = {
     "B-STATUS": "a vital status in unknown words",
     "I-MODEL": "a model file that is damaged, or unlike the other rounds'",
     "I-NAN": "a model whose scores are not numbers",
+    "M-BACKEND": "Keras backend that is not supported or not installed",
     "M-CHECKPOINT": "a checkpoint that cannot be used; training goes on from the one before it",
     "M-FINGERPRINT": "checkpoints of other settings or data; training starts anew",
     "M-LOCK": "another job trains the same models",
