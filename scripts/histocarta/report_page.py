@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from jinja2 import Environment
@@ -19,34 +19,68 @@ GALLERY_PX = 640  # longest side of a picture in a gallery
 
 
 @dataclass(frozen=True)
+class Note:
+    """A paragraph that explains."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A paragraph that a reader must not miss."""
+
+    kind: ClassVar[str] = "caution"
+    text: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """An image inside the page, as a data URI, and what it shows."""
 
+    kind: ClassVar[str] = "picture"
     uri: str
     caption: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side."""
+
+    kind: ClassVar[str] = "gallery"
+    pictures: Sequence[Picture]
+    title: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows for the page; numbers are right-aligned, a folded table opens on a click."""
 
+    kind: ClassVar[str] = "table"
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     title: str = ""
     folded: bool = False
 
 
+@dataclass(frozen=True)
+class Verbatim:
+    """Text as a machine reads it, folded under its title."""
+
+    kind: ClassVar[str] = "verbatim"
+    title: str
+    text: str
+
+
+Block = Note | Caution | Picture | Gallery | Table | Verbatim
+
+
 @dataclass
 class Section:
-    """One part of the report."""
+    """One part of the report: its blocks from top to bottom."""
 
     title: str
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    figures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    gallery: list[Picture] = field(default_factory=list)
-    preformatted: str = ""
+    blocks: list[Block] = field(default_factory=list)
 
 
 def write_page(path: str | Path, *, cohort: str, study: dict[str, Any], sections: Sequence[Section]) -> None:

@@ -3,7 +3,20 @@
 from html.parser import HTMLParser
 
 import pytest
-from histocarta.report_page import Picture, Section, Table, cell, gallery_uri, interval, p_text, write_page
+from histocarta.report_page import (
+    Caution,
+    Gallery,
+    Note,
+    Picture,
+    Section,
+    Table,
+    Verbatim,
+    cell,
+    gallery_uri,
+    interval,
+    p_text,
+    write_page,
+)
 from PIL import Image
 
 PAYLOADS = [
@@ -41,15 +54,15 @@ def parsed(path):
 def test_names_from_sheets_are_text_everywhere(tmp_path, payload):
     section = Section(
         payload,
-        notes=[payload],
-        warnings=[payload],
-        figures=[Picture("data:image/png;base64,", payload)],
-        tables=[
+        [
+            Note(payload),
+            Caution(payload),
+            Picture("data:image/png;base64,", payload),
             Table([payload], [[payload]], title=payload),
             Table([payload], [[payload]], title=payload, folded=True),
+            Gallery([Picture("data:image/png;base64,", payload)], title=payload),
+            Verbatim(payload, payload),
         ],
-        gallery=[Picture("data:image/png;base64,", payload)],
-        preformatted=payload,
     )
     study = {"study": payload, "fidelity": "corrected", "seed": 1}
     write_page(tmp_path / "report.html", cohort=payload, study=study, sections=[section])
@@ -60,9 +73,18 @@ def test_names_from_sheets_are_text_everywhere(tmp_path, payload):
     assert all(address.startswith(("data:image/png", "#s")) for address in page.addresses)
 
 
+def test_blocks_stand_in_the_order_in_which_they_are_given(tmp_path):
+    blocks = [Table(["first"], [["1"]]), Note("second"), Table(["third"], [["3"]], title="folded", folded=True)]
+    study = {"study": "s", "fidelity": "paper", "seed": 1}
+    write_page(tmp_path / "report.html", cohort="c", study=study, sections=[Section("One", blocks)])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert text.index("first") < text.index("second") < text.index("third")
+
+
 def test_the_same_content_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        sections = [Section("Cohort", notes=["one"])]
+        sections = [Section("Cohort", [Note("one")])]
         study = {"study": "s", "fidelity": "paper", "seed": 1}
         write_page(tmp_path / name, cohort="c", study=study, sections=sections)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
