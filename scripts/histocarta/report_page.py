@@ -13,6 +13,7 @@ from jinja2 import Environment
 from PIL import Image
 
 from histocarta.files import replacing
+from histocarta.legends import with_scale_bar
 from histocarta.versions import software
 
 GALLERY_PX = 640  # longest side of a picture in a gallery
@@ -44,6 +45,24 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Swatch:
+    """One colour of a legend (red, green, blue) and what it stands for; ``look``: filled, outlined or hatched."""
+
+    colour: tuple[int, int, int]
+    label: str
+    look: str = "filled"
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the colours of the pictures below mean, once for all of them and in the page's own letters."""
+
+    kind: ClassVar[str] = "legend"
+    swatches: Sequence[Swatch]
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Gallery:
     """Pictures side by side."""
 
@@ -72,7 +91,7 @@ class Verbatim:
     text: str
 
 
-Block = Note | Caution | Picture | Gallery | Table | Verbatim
+Block = Note | Caution | Picture | Legend | Gallery | Table | Verbatim
 
 
 @dataclass
@@ -109,13 +128,15 @@ def p_text(value: str) -> str:
 
 
 def cell(value: Any) -> str | int:
-    """A value of a JSON record as the page shows it."""
-    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else value
+    """A value of a record as the page shows it; a dash where there is none."""
+    if value is None or value != value or value == "":
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def whole_table(frame: pd.DataFrame, *, title: str, folded: bool = False) -> Table:
-    """All of ``frame`` as text."""
-    return Table(list(frame.columns), frame.astype(str).to_numpy().tolist(), title, folded)
+    """All of ``frame``."""
+    return Table(list(frame.columns), [[cell(value) for value in row] for row in frame.to_numpy()], title, folded)
 
 
 def picture_uri(path: str | Path) -> str:
@@ -123,13 +144,15 @@ def picture_uri(path: str | Path) -> str:
     return data_uri(Path(path).read_bytes())
 
 
-def gallery_uri(path: str | Path) -> str:
-    """A picture file, reduced to the size at which a gallery shows it, as a data URI."""
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
-        small.thumbnail((GALLERY_PX, GALLERY_PX), Image.Resampling.LANCZOS)
+def gallery_uri(picture: Image.Image, *, microns_per_pixel: float | None = None) -> str:
+    """A picture reduced to the size at which a gallery shows it, as a data URI; with a scale bar where it is known."""
+    small = picture.convert("RGB")
+    small.thumbnail((GALLERY_PX, GALLERY_PX), Image.Resampling.LANCZOS)
+    if microns_per_pixel:
+        # After the reduction, so that the letters have the same size under every slide.
+        small = with_scale_bar(small, microns_per_pixel=microns_per_pixel * picture.width / small.width)
     stream = io.BytesIO()
-    small.save(stream, format="JPEG", quality=88)
+    small.save(stream, format="JPEG", quality=88, subsampling=0)  # full colour: its edges are what a map is about
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 

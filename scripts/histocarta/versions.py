@@ -19,7 +19,7 @@ VERSION = {
     "consensus": 1,
     "heterogeneity": 1,
     "survival": 1,
-    "report": 1,
+    "report": 2,
 }
 
 LIBRARIES = (
