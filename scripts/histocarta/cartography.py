@@ -19,7 +19,7 @@ from histocarta.heterogeneity import combination_codes, combination_name, hti
 from histocarta.legends import legend
 
 GLASS, UNSCORED, NEGATIVE = 0, 1, 2  # states of a tile; NEGATIVE + code is the combination with that code
-STATE_NAMES = {GLASS: "glass", UNSCORED: "tissue, not scored", NEGATIVE: "negative"}
+STATE_NAMES = {GLASS: "glass or little tissue", UNSCORED: "tissue, not scored", NEGATIVE: "negative"}
 NOT_TISSUE = (
     "background",
     "edge",

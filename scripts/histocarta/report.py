@@ -1,14 +1,17 @@
 """What a cohort's report shows and in which order: one HTML file that opens offline and carries its pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from histocarta.files import read_json, read_table
 from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
-from histocarta.report_models import learning_section, performance_section
-from histocarta.report_page import Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
+from histocarta.report_models import learning_section, performance_section, shown_traits
+from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
 from histocarta.report_settings import settings_section
 from histocarta.report_survival import survival_section
+
+NOT_INDEPENDENT = "not independent: the same patients stand on both sides of the split"
 
 
 def write_report(
@@ -32,9 +35,13 @@ def write_report(
     looked up beside them. Names from sheets are escaped.
     """
     sections = [cohort_section(ledger, flow), *(slide_section(path, root) for path in manifests)]
-    sections += [section for path in tables for section in task_sections(path, root, study)]
-    sections += [heterogeneity_section(path, root, study) for path in heterogeneity]
-    sections += [survival_section(path) for path in survival]
+    mixed = {Path(path).stem for path in tables if not is_independent(path)}
+    for path in tables:
+        sections += [_marked(section, Path(path).stem in mixed) for section in task_sections(path, root, study)]
+    for path in heterogeneity:
+        sections.append(_marked(heterogeneity_section(path, root, study), Path(path).parents[1].name in mixed))
+    for path in survival:
+        sections.append(_marked(survival_section(path), Path(path).parents[1].name in mixed))
     sections += [spot_section(spots)] if spots else []
     sections.append(settings_section(study))
     write_page(report, cohort=cohort, study=study, sections=sections)
@@ -58,15 +65,18 @@ def cohort_section(ledger: str, flow: str) -> Section:
 def task_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:
     """Performance, learning curves and cartographies of one task."""
     task, rows = Path(table).stem, read_table(table)
-    slides = {
-        row.trait: read_table(f"{root}/traits/{row.trait}/{task}/consensus/slides.parquet") for row in rows.itertuples()
-    }
-    scored = {trait: frame for trait, frame in slides.items() if len(frame)}
+    shown, settings = shown_traits(rows), study["tasks"][task]
+    scored = {trait: read_table(f"{root}/traits/{trait}/{task}/consensus/slides.parquet") for trait in shown}
     return [
-        performance_section(rows, scored, task=task),
-        learning_section(list(slides), root, task=task),
-        map_section(scored, root, task=task, layout=study["tasks"][task]["layout"]),
+        performance_section(rows, scored, task=task, labels=settings["labels"]),
+        learning_section(shown, root, task=task),
+        map_section(scored, root, task=task, layout=settings["layout"]),
     ]
+
+
+def is_independent(table: str) -> bool:
+    """Whether no patient stands on both sides of the split, by the cohort table of a task."""
+    return set(read_table(table)["independent"]) <= {"True"}
 
 
 def spot_section(agreements: list[str]) -> Section:
@@ -80,3 +90,14 @@ def spot_section(agreements: list[str]) -> Section:
         "Part «test»: tissue that no round trained on. Spots of one section are neighbours, so p is too small."
     )
     return Section("Cartography against measured spots", [Note(note), Table(columns, cells)])
+
+
+def _marked(section: Section, mixed: bool) -> Section:
+    """``section``; where patients stand on both sides of the split it says so at its top and at every figure."""
+    if not mixed:
+        return section
+    marked = [
+        replace(block, caption=f"{block.caption} (not independent)") if isinstance(block, Picture) else block
+        for block in section.blocks
+    ]
+    return Section(section.title, [Caution(NOT_INDEPENDENT), *marked])

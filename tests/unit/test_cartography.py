@@ -162,8 +162,8 @@ def test_words_under_a_map():
     notes, labels = describe(cartography, ["MKI67", "ESR1"])
     assert notes == ["HTI 0.63"]
     assert labels == {
-        GLASS: "glass", NEGATIVE: "negative (1)", UNSCORED: "tissue, not scored (1)", NEGATIVE + 2: "ESR1 only (1)",
-        NEGATIVE + 3: "MKI67 + ESR1 (1)",
+        GLASS: "glass or little tissue", NEGATIVE: "negative (1)", UNSCORED: "tissue, not scored (1)",
+        NEGATIVE + 2: "ESR1 only (1)", NEGATIVE + 3: "MKI67 + ESR1 (1)",
     }  # fmt: skip
     nothing = tensor_cartography(SITES, [predictions(False, False, False)] * 2)
     assert describe(nothing, ["A", "B"])[0] == ["HTI not defined: no positive tile"]

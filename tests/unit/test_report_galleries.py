@@ -79,7 +79,7 @@ def test_maps_go_from_the_least_to_the_most_heterogeneous(root):
     assert captions == ["one: HTI 0.00", "two: HTI 0.58", "three: HTI 1.00"]
     assert found["table"].rows[3] == ["lost", "test", "–"]
     legend = {one.label: one.colour for one in found["legend"].swatches}
-    assert list(legend) == ["glass", "negative", "tissue, not scored", "A only", "B only", "A + B"]
+    assert list(legend) == ["glass or little tissue", "negative", "tissue, not scored", "A only", "B only", "A + B"]
     # Of 100 tiles the first slide shows 30 in the colour of «A only» and none in that of «A + B».
     first, last = (shown(found["gallery"].pictures[place]) for place in (0, 2))
     assert first.share(legend["A only"]) == pytest.approx(0.3, abs=0.02) and first.share(legend["A + B"]) < 0.001
