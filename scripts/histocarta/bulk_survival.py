@@ -18,7 +18,7 @@ from histocarta.hazards import MIN_GROUP
 from histocarta.labels import Scale, extremes, fit_scale
 from histocarta.survival import compare, covariate_columns, panel, to_horizon, with_holm
 from histocarta.survival_groups import Split, bulk_splits
-from histocarta.survival_pictures import draw_curves
+from histocarta.survival_pictures import draw_curves, in_rows
 from histocarta.versions import VERSION
 
 
@@ -81,7 +81,7 @@ def analyse_bulk_survival(
         panel(frame, one.split, record, title=f"bulk {one.split.name}")
         for one, record in zip(comparisons, found, strict=True)
     ]
-    draw_curves([panels[start : start + 2] for start in range(0, len(panels), 2)], picture)
+    draw_curves(in_rows(panels, across=2), picture)
 
 
 def list_comparisons(values: pd.DataFrame, scales: Mapping[str, Scale], *, low: float, high: float) -> list[Comparison]:

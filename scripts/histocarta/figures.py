@@ -73,7 +73,7 @@ def score_boxes(scores: Mapping[str, pd.DataFrame], *, sets: Sequence[str]) -> F
 
 def score_deciles(slides: pd.DataFrame, *, trait: str) -> Figure:
     """Slide score against the decile of expression, all scored slides that were not trained on."""
-    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+    figure = Figure(figsize=(3.0, 2.2), layout="constrained")  # as large as a gallery shows it
     axes = figure.subplots()
     unseen = slides[
         (slides["decile"] > 0) & ~slides["part"].isin(["train", "validation"]) | slides["ood"].isin(["near", "far"])
@@ -83,11 +83,12 @@ def score_deciles(slides: pd.DataFrame, *, trait: str) -> Figure:
     axes.set(
         xlabel="decile of expression",
         ylabel="share of positive tiles",
-        title=trait,
         ylim=(-0.03, 1.03),
         xlim=(0.3, 10.7),
     )
     axes.set_xticks(range(1, 11))
+    axes.set_title(trait, fontsize=10)
+    axes.tick_params(labelsize=8)
     return figure
 
 

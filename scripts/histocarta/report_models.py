@@ -52,7 +52,7 @@ def performance_section(
         picture = data_uri(figures.png(figures.score_boxes(scored, sets=sets)))
         caption = "Share of positive tiles of slides with expression below and above the median (their Fig. 2)"
         deciles = [
-            Picture(data_uri(figures.png(figures.score_deciles(frame, trait=trait))), f"{trait}: score by decile")
+            Picture(data_uri(figures.png(figures.score_deciles(frame, trait=trait))), trait)
             for trait, frame in scored.items()
         ]
         blocks += [Picture(picture, caption), Gallery(deciles, "Score by decile of expression, slides not trained on")]

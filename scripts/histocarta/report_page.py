@@ -91,6 +91,7 @@ class Verbatim:
     text: str
 
 
+Figure = str | float | None  # a cell of a .tsv, or a value of a .json
 Block = Note | Caution | Picture | Legend | Gallery | Table | Verbatim
 
 
@@ -112,26 +113,33 @@ def write_page(path: str | Path, *, cohort: str, study: dict[str, Any], sections
         temporary.write_text(text, encoding="utf-8")
 
 
-def interval(value: str, low: str, high: str) -> str:
+def interval(value: Figure, low: Figure, high: Figure, digits: int = 2) -> str:
     """A figure with its range or interval."""
-    return f"{number(value)} ({number(low)}–{number(high)})" if value else "–"
+    return "–" if _blank(value) else f"{number(value, digits)} ({number(low, digits)}–{number(high, digits)})"
 
 
-def number(value: str, digits: int = 2) -> str:
-    """A table's text cell with ``digits`` decimals, a dash where it is blank."""
-    return f"{float(value):.{digits}f}" if value else "–"
+def number(value: Figure, digits: int = 2) -> str:
+    """A figure with ``digits`` decimals, a dash where there is none."""
+    return "–" if _blank(value) else f"{float(value):.{digits}f}"
 
 
-def p_text(value: str) -> str:
+def p_text(value: Figure) -> str:
     """A p value as text: three decimals, small ones in powers of ten."""
-    return "–" if not value else f"{float(value):.3f}" if float(value) >= 0.001 else f"{float(value):.0e}"
+    if _blank(value):
+        return "–"
+    return f"{float(value):.3f}" if float(value) >= 0.001 else f"{float(value):.0e}"
 
 
-def cell(value: Any) -> str | int:
+def cell(value: Any) -> Any:
     """A value of a record as the page shows it; a dash where there is none."""
-    if value is None or value != value or value == "":
+    if _blank(value):
         return "–"
     return f"{value:.3g}" if isinstance(value, float) else value
+
+
+def _blank(value: Any) -> bool:
+    """Whether a cell of a table or a record holds nothing: blank, null or not a number."""
+    return value is None or value == "" or value != value
 
 
 def whole_table(frame: pd.DataFrame, *, title: str, folded: bool = False) -> Table:

@@ -6,54 +6,118 @@ from typing import Any
 import yaml
 
 from histocarta.files import read_json
-from histocarta.report_page import Block, Caution, Note, Picture, Section, Table, Verbatim, cell, picture_uri
+from histocarta.report_page import (
+    Block,
+    Caution,
+    Note,
+    Picture,
+    Section,
+    Table,
+    Verbatim,
+    cell,
+    interval,
+    number,
+    p_text,
+    picture_uri,
+)
+
+TESTS = ("compared", "group", "patients", "deaths", "median months (95 % CI)", "log-rank p", "Holm")
+MODELS = ("model", "term", "hazard ratio (95 % CI)", "p", "proportional: p", "patients", "deaths", "concordance")
 
 
 def survival_section(summary: str) -> Section:
     """Kaplan–Meier curves, Cox models and heterogeneity by clinical group of one set of traits."""
     folder, found = Path(summary).parent, read_json(summary)
-    rows = [row for cut in found.get("cuts", []) for row in _survival_rows(cut)]
-    searched = found.get("cut_search", {})
-    blocks: list[Block] = [Caution(found["reason"])] if found.get("reason") else []
+    blocks: list[Block] = [Caution(found["reason"])] if found["reason"] else []
     blocks += [
         Note(
-            f"{cell(found.get('patients'))} patients (test part, and slides between the labels of all traits; one "
-            f"slide each), {cell(found.get('events'))} deaths. The cuts were stated beforehand; Holm adjusts for them."
-        ),
-        Note(
-            f"Best cut by search: {cell(searched.get('cut'))}, p corrected for the search "
-            f"{cell(searched.get('p_corrected'))} {searched.get('reason') or ''}"
+            f"{found['patients']} patients (test part, and slides between the labels of all traits; one slide each), "
+            f"{found['events']} deaths. The cuts were stated beforehand; Holm adjusts for them. Bulk expression, which "
+            "heterogeneity is held against, is compared on the patients of the same cut."
         ),
         Picture(picture_uri(folder / "survival.png"), "Kaplan–Meier curves with 95 % bands and patients at risk"),
+        Table(TESTS, [row for cut in found["cuts"] for row in _cut_rows(cut)], "Groups and log-rank tests"),
+        Note(_search_words(found["cut_search"])),
+        Table(MODELS, _model_rows(found), "Cox models"),
         Picture(picture_uri(folder / "groups.png"), "HTI by expression and by clinical group (their Figs 5b and 6)"),
-        Table(("split", "group", "patients", "deaths", "median, months", "log-rank p", "Holm", "Cox"), rows),
-        Verbatim("Every figure", yaml.safe_dump(found, sort_keys=False, allow_unicode=True)),
+        Table(
+            ("rule", "slides", "patients", "left out"),
+            [tuple(step[name] for name in ("rule", "slides", "patients", "left_out")) for step in found["selection"]],
+            "How the patients were selected",
+            folded=True,
+        ),
+        Verbatim(
+            "Every figure of this analysis, as survival.json holds it",
+            yaml.safe_dump(found, sort_keys=False, allow_unicode=True),
+        ),
     ]
     return Section(f"Survival by heterogeneity of {folder.name.replace('+', ' + ')}", blocks)
 
 
-def _survival_rows(cut: dict[str, Any]) -> list[tuple]:
-    """A row per group of a cut, and of the bulk-expression baselines on the same patients."""
-    splits = [cut] + [pair["bulk"] for pair in cut.get("baselines", [])]
+def _cut_rows(cut: dict[str, Any]) -> list[tuple]:
+    """The groups of a cut, and of the bulk-expression baselines on the same patients."""
+    whom = f" ({' or '.join(group['label'] for group in cut['groups'])} only)" if cut["in_neither"] else ""
+    rows = _group_rows(_against(cut), cut)
+    for pair in cut["baselines"]:
+        rows += _group_rows(f"bulk expression: {pair['bulk']['name']}{whom}", pair["bulk"])
+    return rows
+
+
+def _against(cut: dict[str, Any]) -> str:
+    return " against ".join(group["label"] for group in cut["groups"])
+
+
+def _group_rows(name: str, split: dict[str, Any]) -> list[tuple]:
+    """A row per group; the test of both, or why there is none, stands on the first."""
+    test = split["logrank"]
+    said = (p_text(test["p"]) if test["p"] is not None else test["reason"], p_text(test.get("p_holm")))
     return [
         (
-            split["name"],
-            group["label"],
-            group["n"],
-            group["events"],
-            cell(group["median"]),
-            cell(split["logrank"]["p"]) if split["logrank"]["p"] is not None else split["logrank"]["reason"],
-            cell(split["logrank"].get("p_holm")),
-            _hazard(split.get("cox", {})),
+            *(name if first else "", one["label"], one["n"], one["events"]),
+            _median_words(one),
+            *(said if first else ("", "")),
         )
-        for split in splits
-        for group in split["groups"]
+        for first, one in zip((True, False), split["groups"], strict=True)
     ]
 
 
-def _hazard(cox: dict[str, Any]) -> str:
-    """Hazard ratio of the first term with its interval, or why there is none."""
-    if not cox.get("terms"):
-        return cox.get("reason", "")
-    term = cox["terms"][0]
-    return f"{term['name']}: {term['hazard_ratio']:.2f} ({term['low']:.2f}–{term['high']:.2f})"
+def _median_words(one: dict[str, Any]) -> str:
+    """Median survival with its interval; a bound that the curve does not reach has no number."""
+    median, low, high = (
+        "not reached" if one[name] is None else number(one[name], 0) for name in ("median", "median_low", "median_high")
+    )
+    return f"{median} ({low} to {high})" if one["n"] else "–"
+
+
+def _model_rows(found: dict[str, Any]) -> list[tuple]:
+    """A row per term of each Cox model of heterogeneity, alone and adjusted, or why there is no model."""
+    models = [(_against(cut), cut) for cut in found["cuts"]] + [("HTI as a number", found["continuous"])]
+    rows = []
+    for name, record in models:
+        for key, title in (("cox", name), ("cox_adjusted", f"{name}, adjusted")):
+            rows += _term_rows(title, record[key]) if key in record else []
+    return rows
+
+
+def _term_rows(title: str, cox: dict[str, Any]) -> list[tuple]:
+    size = (cox["n"], cox["events"], number(cox["concordance"]))
+    if not cox["terms"]:
+        return [(title, cox["reason"], "–", "–", "–", *size)]
+    return [
+        (
+            *(title, term["name"], interval(term["hazard_ratio"], term["low"], term["high"])),
+            *(p_text(term["p"]), p_text(term["proportional_p"]), *size),
+        )
+        for term in cox["terms"]
+    ]
+
+
+def _search_words(search: dict[str, Any]) -> str:
+    """The best cut of all and what it is worth, or why there is none."""
+    if search["cut"] is None:
+        return f"No best cut was searched: {search['reason']}."
+    return (
+        f"For comparison: of {search['cuts_tried']} cuts that were tried, HTI {cell(search['cut'])} parts the curves "
+        f"most; its p corrected for the search is {p_text(search['p_corrected'])} (uncorrected, and misleading: "
+        f"{p_text(search['p_uncorrected'])})."
+    )

@@ -16,7 +16,7 @@ from histocarta.files import read_table, write_json
 from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank, search_cut
 from histocarta.survival_groups import LevelTest, Split, bulk_splits, compare_levels, groupings, hti_split
 from histocarta.survival_patients import select_patients
-from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves
+from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves, in_rows
 from histocarta.versions import VERSION
 
 MONTHS = 12
@@ -69,10 +69,9 @@ def analyse_survival(
     head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
     write_json(head | settings | report, summary)
     title = f"HTI of {' + '.join(traits)}"
-    rows = [
-        [panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, pair)]
-        for split, cut, pair in zip(splits, compared, pairs, strict=True)
-    ]
+    rows = []
+    for split, cut, pair in zip(splits, compared, pairs, strict=True):
+        rows += in_rows([panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, pair)])
     draw_curves(rows, picture)
     draw_boxes([_boxes(frame["hti"], by[test.by], test) for test in levels], groups, what=title)
 
@@ -199,9 +198,11 @@ def _head(frame: pd.DataFrame, **settings: object) -> dict:
 
 
 def _bulk_panels(frame: pd.DataFrame, split: Split, above: pd.DataFrame, pairs: list[dict]) -> list[Panel]:
-    bulk = bulk_splits(above.where(split.high.notna()))
+    inside = split.high.notna()
+    whom = "" if inside.all() else f" ({' or '.join(split.labels)} only)"
+    bulk = bulk_splits(above.where(inside))
     return [
-        panel(frame, one, pair["bulk"], title=f"bulk expression: {one.name}")
+        panel(frame, one, pair["bulk"], title=f"bulk expression: {one.name}{whom}")
         for one, pair in zip(bulk, pairs, strict=True)
     ]
 

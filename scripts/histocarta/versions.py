@@ -18,7 +18,7 @@ VERSION = {
     "predict": 1,
     "consensus": 1,
     "heterogeneity": 1,
-    "survival": 1,
+    "survival": 2,
     "report": 2,
 }
 
