@@ -3,22 +3,21 @@
 Levy-Jurgenson 2020, Figs 4 and 5: HTI > 0.5 against <= 0.5 and > 0.7 against <= 0.3; bulk expression at its median.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from statsmodels.stats.multitest import multipletests
 
 from histocarta.cut_search import search_cut
 from histocarta.errors import InputError, nearest
-from histocarta.expression import find_trait
+from histocarta.expression import trait_columns
 from histocarta.files import read_table, write_json
 from histocarta.hazards import MIN_GROUP, Cox, censored_at, cox, design, group, log_rank
 from histocarta.survival_groups import LevelTest, Split, bulk_splits, compare_levels, groupings, hti_split
 from histocarta.survival_patients import select_patients
-from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves
+from histocarta.survival_pictures import Boxes, Panel, draw_boxes, draw_curves, in_rows
 from histocarta.versions import VERSION
 
 MONTHS = 12
@@ -54,13 +53,14 @@ def analyse_survival(
     """
     records = read_table(clinical)
     frame, steps = select_patients(read_table(heterogeneity), read_table(slides), records, hti_zero=hti_zero)
-    frame = _to_horizon(frame, horizon_years)
-    beside = _covariates(records, frame, covariates, source=clinical)
+    frame = to_horizon(frame, horizon_years)
+    known = _rows_of(records, frame)
+    beside = covariate_columns(known, covariates, source=clinical)
     above, medians = above_median(expression, traits, frame)
     splits = [hti_split(frame["hti"], low=low, high=high, boundary=cut_boundary) for low, high in cuts]
-    compared = _with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
+    compared = with_holm([compare(frame, split, min_group=min_group, beside=beside) for split in splits])
     pairs = [_baselines(frame, split, above, min_group=min_group) for split in splits]
-    by = groupings(above, _rows_of(records, frame), covariates=covariates)
+    by = groupings(above, known, covariates=covariates)
     levels = compare_levels(frame["hti"], by, min_group=min_group)
     settings = {"hti_zero": hti_zero, "cut_boundary": cut_boundary, "covariates": list(covariates)}
     settings |= {"bulk_medians": {"of": MEDIAN_OF, "traits": medians}}
@@ -74,10 +74,9 @@ def analyse_survival(
     head = _head(frame, traits=traits, horizon_years=horizon_years, min_group=min_group)
     write_json(head | settings | report, summary)
     title = f"HTI of {' + '.join(traits)}"
-    rows = [
-        [_panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, pair)]
-        for split, cut, pair in zip(splits, compared, pairs, strict=True)
-    ]
+    rows = []
+    for split, cut, pair in zip(splits, compared, pairs, strict=True):
+        rows += in_rows([panel(frame, split, cut, title=title), *_bulk_panels(frame, split, above, pair)])
     draw_curves(rows, picture)
     draw_boxes([_boxes(frame["hti"], by[test.by], test) for test in levels], groups, what=title)
 
@@ -89,8 +88,7 @@ def above_median(expression: str, traits: Sequence[str], frame: pd.DataFrame) ->
     patients outside the test: no model learns from these groups, and who is above must not depend on how a study was
     split. A sample is named after the slide where slides were measured one by one, else after the patient.
     """
-    names = [name for name in pq.read_schema(expression).names if name != "sample"]
-    columns = [find_trait(trait, names=names, table=expression) for trait in traits]
+    columns = trait_columns(expression, traits)
     values = pd.read_parquet(expression, columns=columns)
     sample = frame["slide"].where(frame["slide"].isin(values.index), frame["patient"])
     own = values.reindex(sample).set_axis(frame.index)
@@ -107,6 +105,44 @@ def compare(frame: pd.DataFrame, split: Split, *, min_group: int, beside: pd.Dat
     record, time, event, high = _tested(frame, split, min_group=min_group)
     term = pd.DataFrame({split.labels[1]: high.astype(float)}, index=high.index)
     return record | _models(time, event, term, beside, too_small=record["logrank"]["reason"])
+
+
+def with_holm(compared: Sequence[Mapping]) -> list[dict]:
+    """Each comparison with its log-rank p adjusted for all that have one (Holm), and how many those are."""
+    p = np.array([record["logrank"]["p"] for record in compared], dtype=float)
+    known = ~np.isnan(p)
+    if known.any():
+        p[known] = multipletests(p[known], method="holm")[1]
+    tests = int(known.sum())
+    return [
+        {**record, "logrank": {**record["logrank"], "p_holm": float(adjusted), "tests": tests}}
+        for record, adjusted in zip(compared, p, strict=True)
+    ]
+
+
+def to_horizon(frame: pd.DataFrame, horizon_years: float | None) -> pd.DataFrame:
+    """``frame`` with time (months) and event censored at the horizon, where there is one."""
+    horizon = None if horizon_years is None else horizon_years * MONTHS
+    time, event = censored_at(frame["time"].to_numpy(float), frame["event"].to_numpy(bool), horizon)
+    return frame.assign(time=time, event=event)
+
+
+def covariate_columns(known: pd.DataFrame, names: Sequence[str], *, source: str) -> pd.DataFrame:
+    """The clinical columns ``names`` of ``known`` (a row per patient) as numbers for a Cox model."""
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"Expected covariate {name!r} among the columns of {source} ({', '.join(known)}), found none of that "
+                f"name{nearest(name, known)}; correct survival.covariates in the config."
+            )
+    return design(known[list(names)])
+
+
+def panel(frame: pd.DataFrame, split: Split, compared: Mapping, *, title: str) -> Panel:
+    """What the picture shows of one comparison: the curves of low and high, and what the tests said."""
+    sides = [frame[split.high == side] for side in (0.0, 1.0)]
+    groups = [(label, side["time"], side["event"]) for label, side in zip(split.labels, sides, strict=True)]
+    return Panel(title, groups, compared["logrank"], compared["cox"])
 
 
 def _tested(frame: pd.DataFrame, split: Split, *, min_group: int) -> tuple[dict, np.ndarray, np.ndarray, pd.Series]:
@@ -160,39 +196,10 @@ def _continuous(frame: pd.DataFrame, beside: pd.DataFrame, *, min_group: int) ->
     return _models(frame["time"].to_numpy(), frame["event"].to_numpy(bool), term, beside, too_small=too_small)
 
 
-def _with_holm(compared: list[dict]) -> list[dict]:
-    """Each comparison's log-rank p beside its p adjusted for the number of comparisons (Holm)."""
-    p = np.array([record["logrank"]["p"] for record in compared], dtype=float)
-    known = ~np.isnan(p)
-    if known.any():
-        p[known] = multipletests(p[known], method="holm")[1]
-    return [
-        record | {"logrank": {**record["logrank"], "p_holm": float(adjusted), "tests": int(known.sum())}}
-        for record, adjusted in zip(compared, p, strict=True)
-    ]
-
-
-def _to_horizon(frame: pd.DataFrame, horizon_years: float | None) -> pd.DataFrame:
-    horizon = None if horizon_years is None else horizon_years * MONTHS
-    time, event = censored_at(frame["time"].to_numpy(float), frame["event"].to_numpy(bool), horizon)
-    return frame.assign(time=time, event=event)
-
-
 def _rows_of(records: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Covariates of the clinical sheet, one row per row of ``frame``."""
     known = records.set_index("patient").drop(columns=["time", "event"])
     return known.reindex(frame["patient"]).set_axis(frame.index)
-
-
-def _covariates(records: pd.DataFrame, frame: pd.DataFrame, names: Sequence[str], *, source: str) -> pd.DataFrame:
-    known = _rows_of(records, frame)
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"Expected covariate {name!r} among the columns of {source} ({', '.join(known)}), found none of that "
-                f"name{nearest(name, known)}; correct survival.covariates in the config."
-            )
-    return design(known[list(names)])
 
 
 def _head(frame: pd.DataFrame, **settings: object) -> dict:
@@ -208,18 +215,14 @@ def _head(frame: pd.DataFrame, **settings: object) -> dict:
     }
 
 
-def _panel(frame: pd.DataFrame, split: Split, compared: dict, *, title: str = "") -> Panel:
-    """What the picture shows of one comparison."""
-    groups = []
-    for label, side in zip(split.labels, (0.0, 1.0), strict=True):
-        patients = frame[split.high == side]
-        groups.append((label, patients["time"], patients["event"]))
-    return Panel(title or f"bulk expression: {split.name}", groups, compared["logrank"], compared["cox"])
-
-
 def _bulk_panels(frame: pd.DataFrame, split: Split, above: pd.DataFrame, pairs: list[dict]) -> list[Panel]:
-    bulk = bulk_splits(above.where(split.high.notna()))
-    return [_panel(frame, one, pair["bulk"]) for one, pair in zip(bulk, pairs, strict=True)]
+    inside = split.high.notna()
+    whom = "" if inside.all() else f" ({' or '.join(split.labels)} only)"
+    bulk = bulk_splits(above.where(inside))
+    return [
+        panel(frame, one, pair["bulk"], title=f"bulk expression: {one.name}{whom}")
+        for one, pair in zip(bulk, pairs, strict=True)
+    ]
 
 
 def _boxes(index: pd.Series, levels: pd.Series, test: LevelTest) -> Boxes:

@@ -18,8 +18,8 @@ VERSION = {
     "predict": 1,
     "consensus": 2,
     "heterogeneity": 1,
-    "survival": 3,
-    "report": 1,
+    "survival": 4,
+    "report": 2,
 }
 
 LIBRARIES = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from histocarta.bulk_survival import analyse_bulk_survival, list_comparisons, with_holm
+from histocarta.bulk_survival import analyse_bulk_survival, list_comparisons
 from histocarta.errors import InputError
 from histocarta.files import read_json, write_table
 from histocarta.labels import fit_scale
@@ -58,14 +58,6 @@ def test_extremes_that_are_tied_and_traits_never_measured_have_nobody():
     assert found["median", ("A",)] == (list(range(9)), [9])
     assert found["extremes", ("A",)] == ([], [])  # P20 = P80 = 0
     assert found["median", ("B",)] == found["extremes", ("B",)] == found["both", ("A", "B")] == ([], [])
-
-
-def test_holm_by_hand():
-    """Holm 1979 on .01, .04, .03 and one without p: 3 × .01, then 2 × .03, then .04, never falling."""
-    found = with_holm([{"logrank": {"p": p, "reason": ""}} for p in (0.01, NAN, 0.04, 0.03)])
-    adjusted = [record["logrank"]["p_holm"] for record in found]
-    assert adjusted == pytest.approx([0.03, NAN, 0.06, 0.06], nan_ok=True)
-    assert {record["logrank"]["tests"] for record in found} == {3}
 
 
 def write_cohort(folder, *, n=200, seed=0):
