@@ -9,16 +9,24 @@ import pandas as pd
 
 from histocarta import barcodes
 from histocarta.errors import InputError, nearest
-from histocarta.tables import exclusion, exclusions_table, fail, is_missing, read_text_table
+from histocarta.tables import decimal_hint, exclusion, exclusions_table, fail, is_missing, read_text_table
 
 MONTHS_PER = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 LONGEST_MEDIAN = 200.0  # months: beyond it the times are more likely days
-ALIVE_OR_DEAD = {
-    0: r"0(\.0)?|0:.*|living|alive|censored",
-    1: r"1(\.0)?|1:.*|deceased|dead|died",
+WORDS = {
+    "event": {0: r"0(\.0)?|0:.*|living|alive|censored|no|false", 1: r"1(\.0)?|1:.*|deceased|dead|died|event|yes|true"},
+    "censorship": {0: r"1(\.0)?|censored|yes|true", 1: r"0(\.0)?|uncensored|event|no|false"},
 }
-"""The vital status words, in lower case: cBioPortal writes ``1:DECEASED`` since v3.4 and ``DECEASED`` before."""
-_STATUS_WORDS = ("1:DECEASED", "DECEASED", "Dead", "0:LIVING", "LIVING", "Alive")
+"""By the column's role the words, in lower case, for no event (0) and for an event (1).
+
+cBioPortal writes ``1:DECEASED`` since v3.4 and ``DECEASED`` before. In a censorship column 1 is no event; alive and
+dead are no words of it, since nobody can say whether the column's name or its words are meant.
+"""
+_SPELLINGS = {
+    "event": ("1:DECEASED", "DECEASED", "Dead", "died", "event", "yes", "TRUE", "1", "0:LIVING", "LIVING", "Alive",
+              "censored", "no", "FALSE", "0"),
+    "censorship": ("censored", "yes", "TRUE", "1", "uncensored", "event", "no", "FALSE", "0"),
+}  # fmt: skip
 # First name found wins; in lower case, with anything but letters and digits as one underscore.
 _NAMES = {
     "patient": ("patient", "patient_id", "bcr_patient_barcode", "case_submitter_id", "submitter_id", "case_id"),
@@ -33,9 +41,10 @@ _NAMES = {
 def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a clinical sheet as patient, time (months), event (0/1) and covariates, with the patients left out and why.
 
-    Known are ``event`` columns (``1:DECEASED``, ``Dead``, 1 …), ``censorship`` columns (1 = censored, no event), and
-    GDC's days_to_death with days_to_last_follow_up, of which the death date counts for the dead. Left out: missing or
-    negative time, missing event. A covariate whose values are all numbers becomes a float column, others stay text.
+    Known are ``event`` columns (``1:DECEASED``, ``Dead``, yes, 1 …), ``censorship`` columns (1, yes or censored: no
+    event), and GDC's days_to_death with days_to_last_follow_up, of which the death date counts for the dead. Left out:
+    missing or negative time, missing event. A covariate whose values are all numbers becomes a float column, others
+    stay text.
     Raises one InputError for unknown words, text as time and rows of one patient that contradict each other; another
     where nobody has an event.
     """
@@ -105,14 +114,16 @@ def _check_unit(names: dict[str, str], *, time_unit: str, path: str | Path) -> N
 
 def _events(table: pd.DataFrame, names: dict[str, str]) -> tuple[list[float], list[str]]:
     """1.0, 0.0 or NaN per row, and the words that are none of these."""
-    column = names.get("event", names.get("censorship"))
-    inverted = "event" not in names
+    role = "event" if "event" in names else "censorship"
+    column = names[role]
     events, problems = [], []
     for line, text in table[column].items():
-        value = next((float(v) for v, words in ALIVE_OR_DEAD.items() if re.fullmatch(words, text.lower())), np.nan)
+        value = next((float(v) for v, words in WORDS[role].items() if re.fullmatch(words, text.lower())), np.nan)
         if np.isnan(value) and not is_missing(text):
-            problems.append(f"line {line}, column {column}: B-STATUS {text!r}{nearest(text, _STATUS_WORDS)}")
-        events.append(1 - value if inverted else value)
+            known = "" if problems else f" ({role} columns know {', '.join(_SPELLINGS[role])})"
+            hint = nearest(text, _SPELLINGS[role])
+            problems.append(f"line {line}, column {column}: B-STATUS {text!r}{hint}{known}")
+        events.append(value)
     return events, problems
 
 
@@ -127,7 +138,8 @@ def _times(table: pd.DataFrame, names: dict[str, str], *, events: list[float]) -
         values[role] = pd.to_numeric(column.mask(missing), errors="coerce").to_numpy(float)
         faulty = column[~missing & ~np.isfinite(values[role])]
         problems += [
-            f"line {line}, column {names[role]}: expected a number, found {text!r}" for line, text in faulty.items()
+            f"line {line}, column {names[role]}: expected a number, found {text!r}{decimal_hint(text)}"
+            for line, text in faulty.items()
         ]
     if "time" in values:
         return values["time"], problems

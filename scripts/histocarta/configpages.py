@@ -37,9 +37,10 @@ patient is chosen: first vial, then analyte H over R over T, then the highest pl
 names that Excel made into dates are left out and named, never guessed. Raw values may be negative in at most 1 % of
 cells (batch-corrected tables), log2 values may not exceed 64, z-scores may not exceed 100.
 
-**Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, 1 …) or `censorship` (1 =
-censored); cBioPortal's and GDC's own column names are known. Every other column is a covariate. Patients without a
-time, with a negative one or without a status are left out of the survival analysis and named.
+**Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, yes, 1 …) or `censorship`
+(`censored`, yes, 1: no event; `uncensored`, `event`, no, 0: an event); cBioPortal's and GDC's own column names are
+known. Every other column is a covariate. Patients without a time, with a negative one or without a status are left
+out of the survival analysis and named.
 
 **Traits** (`traits` of a task): the column `trait`, or one name per line.
 """

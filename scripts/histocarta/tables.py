@@ -130,6 +130,20 @@ def is_missing(text: str) -> bool:
     return text.strip().lower() in MISSING_WORDS
 
 
+def is_number(text: str) -> bool:
+    """Whether a cell is a number with a decimal point (Python's own ``1_000`` is none)."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def decimal_hint(text: str) -> str:
+    """What to do about a cell that would be a number with a point where it has a comma; else nothing."""
+    return "; write decimals with a point" if is_number(text.replace(",", ".", 1)) and "," in text else ""
+
+
 def require_columns(frame: pd.DataFrame, names: list[str], *, path: str | Path) -> None:
     """InputError naming the columns of ``names`` that ``frame`` lacks and those that it has."""
     absent = [name for name in names if name not in frame.columns]
