@@ -139,6 +139,7 @@ def _joined_tables(
     """All matrices side by side (patients × traits), each patient's sample type, and what was left out.
 
     Where tables hold different sample types of a patient, the first table's counts and the other's values are left out.
+    A sample named by its patient has no known type: it differs from none, and another table may state it.
     """
     frames, left_out, types = [], [], {}
     for table in tables:
@@ -150,7 +151,8 @@ def _joined_tables(
                 f"slides are of patients such as {min(with_slides)!r}, samples are named like {choose.seen!r}"
             )
         values.index = pd.Index([choose.patient_of[name] for name in values.index], name="sample")
-        differing = [p for p, kind in choose.type_of.items() if types.setdefault(p, kind) != kind]
+        types |= {patient: types.get(patient) or kind for patient, kind in choose.type_of.items()}
+        differing = [patient for patient, kind in choose.type_of.items() if kind and types[patient] != kind]
         reason = f"{table['path']} holds another sample type than the tables before it"
         mismatch = [exclusion("expression", "sample", patient, "B-TYPE", reason) for patient in differing]
         left_out += [without, exclusions_table([*choose.left_out, *mismatch])]

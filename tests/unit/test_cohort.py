@@ -110,6 +110,17 @@ def test_tables_must_agree_on_a_patients_sample_type(cohort):
     assert row["code"] == "B-TYPE" and row["reason"].endswith("holds another sample type than the tables before it")
 
 
+@pytest.mark.parametrize("named_first", [True, False])
+def test_a_table_named_by_patient_differs_from_no_sample_type(cohort, named_first):
+    named = "miRNA\tTCGA-A2-A0T2\tTCGA-E2-A15E\nmiR\t1\t2\n"
+    made = cohort(slides=TCGA_SLIDES, tables=[named, ALIQUOTS] if named_first else [ALIQUOTS, named])
+    assert made["expression"]["miR"].to_dict() == {"TCGA-A2-A0T2": 1.0, "TCGA-E2-A15E": 2.0}
+    assert made["expression"]["A"].to_dict() == {"TCGA-A2-A0T2": 2.0, "TCGA-E2-A15E": 5.0}
+    assert "B-TYPE" not in set(made["exclusions"].set_index("item").drop("type 11")["code"])
+    # The type that one table states is the patient's, whichever table comes first.
+    assert made["slides"].set_index("slide").loc["TCGA-E2-A15E-06Z-00-DX1", "exclude"].startswith("sample type 06")
+
+
 def test_no_overlap_shows_one_id_of_each_kind(cohort):
     with pytest.raises(InputError, match=r"slides are of patients such as 'p1', samples are named like 'P-1'"):
         cohort(slides=PLAIN, tables=["gene\tP-1\tP-2\nA\t1\t2\n"])
