@@ -27,9 +27,10 @@ the folder that the run is started in. This page is written by `python -m histoc
 Text tables: tabs (or commas in a .csv), UTF-8, plain or gzip; lines that begin with `#` above the header are skipped.
 
 **Slides** (`slides`): `slide` and `patient` (letters, digits, `. _ -`), `file`; optional `mpp` (um per pixel); `x`,
-`y`, `width`, `height` (a region in level-0 pixels: a TMA core, a region of interest); `block` (the unit of a split by
-blocks); `exclude` (`yes`, or the reason) and `reason`. TCGA slides may come from a GDC manifest instead
-(`gdc_manifest`).
+`y`, `width`, `height`, or `region` as `x,y,width,height` (in level-0 pixels: a TMA core, a region of interest); `block`
+(the unit of a split by blocks); `exclude` (yes or no, or the reason) and `reason`. In optional columns `NA` and the
+like are blanks. Other columns may stay: they are named in the ledger and not used, but a name that is nearly a known
+one (`mmp`) is refused. TCGA slides may come from a GDC manifest instead (`gdc_manifest`).
 
 **Expression** (`expression`): traits by samples or samples by traits, named in the first column and the header.
 Traits may be `SYMBOL` or `SYMBOL|ENTREZ`. Samples are patients' ids or TCGA barcodes, of which one aliquot per
