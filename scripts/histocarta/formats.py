@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from histocarta.errors import InputError
 
@@ -30,17 +31,31 @@ def plain_image_named(name: str, files: Iterable[str]) -> str:
 
 
 def _is_tiled(path: Path) -> bool:
-    """Whether a TIFF's first directory has a TileWidth tag; a damaged header counts as tiled (OpenSlide names it)."""
-    with path.open("rb") as stream:
-        head = stream.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2])
-        if order is None or len(head) < 16:
-            return True
-        big = struct.unpack(order + "H", head[2:4])[0] == 43
-        offset = struct.unpack(order + "Q", head[8:16])[0] if big else struct.unpack(order + "I", head[4:8])[0]
-        stream.seek(offset)
-        count_format, entry_size = ("Q", 20) if big else ("H", 12)
-        count = struct.unpack(order + count_format, stream.read(struct.calcsize(count_format)))[0]
-        entries = stream.read(min(count, 4096) * entry_size)
-    tags = (struct.unpack_from(order + "H", entries, start)[0] for start in range(0, len(entries) - 1, entry_size))
-    return _TILE_WIDTH in tags
+    """Whether a TIFF's first directory has a TileWidth tag; a damaged or unreadable one counts as tiled.
+
+    This runs while the jobs are planned, where one bad file must not stop all: OpenSlide names it when it is opened.
+    """
+    try:
+        with path.open("rb") as stream:
+            tags = _first_tags(stream)
+    except (OSError, ValueError, struct.error):
+        return True
+    return not tags or _TILE_WIDTH in tags
+
+
+def _first_tags(stream: BinaryIO) -> list[int]:
+    """Numbers of the tags in a TIFF's first directory; none where it is no TIFF or the directory is incomplete."""
+    head = stream.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return []
+    big = struct.unpack(order + "H", head[2:4])[0] == 43
+    offset = struct.unpack(order + "Q", head[8:16])[0] if big else struct.unpack(order + "I", head[4:8])[0]
+    stream.seek(offset)
+    count_format, entry_size = ("Q", 20) if big else ("H", 12)
+    count = struct.unpack(order + count_format, stream.read(struct.calcsize(count_format)))[0]
+    length = min(count, 4096) * entry_size
+    entries = stream.read(length)
+    if len(entries) < length:
+        return []
+    return [struct.unpack_from(order + "H", entries, start)[0] for start in range(0, length, entry_size)]
