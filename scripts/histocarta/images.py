@@ -6,7 +6,7 @@ import pyvips
 
 from histocarta.errors import InputError
 from histocarta.files import replacing
-from histocarta.slides import MPP_RANGE
+from histocarta.mpp import MPP_WORDS, is_mpp
 
 WHITE = [255, 255, 255]
 
@@ -51,10 +51,8 @@ def _checked_mpp(mpp: float | str | None, name: str) -> float:
         mpp = float(mpp)
     except ValueError:
         raise InputError(f"Expected a number of um/px for the picture {name}, found '{mpp}'; mend slides.tsv") from None
-    if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-        raise InputError(
-            f"Expected {MPP_RANGE[0]:g}-{MPP_RANGE[1]:g} um/px for the picture {name}, found {mpp:g}; mend slides.tsv"
-        )
+    if not is_mpp(mpp):
+        raise InputError(f"Expected {MPP_WORDS} for the picture {name}, found {mpp:g}; mend slides.tsv")
     return mpp
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from histocarta.fidelity import Value
 from histocarta.fidelity import choice as fidelity_choice
+from histocarta.mpp import MPP_RANGE
 from histocarta.sheets import SAFE_NAME, TRAIT_NAME
 
 Name = Annotated[str, StringConstraints(pattern=f"^{SAFE_NAME.pattern}$")]
@@ -57,7 +58,7 @@ class Cohort(Section):
     match_sample_types: bool | None = Field(
         None, description="exclude slides of another TCGA sample type than the expression; null: by `fidelity`"
     )
-    default_mpp: Annotated[float, Field(gt=0)] | None = Field(
+    default_mpp: Annotated[float, Field(ge=MPP_RANGE[0], le=MPP_RANGE[1])] | None = Field(
         None, description="um per pixel of slides for which sheet, vendor and TIFF tags say nothing"
     )
     mpp_from_objective: bool = Field(True, description="derive um per pixel from the objective power, with a warning")

@@ -8,13 +8,13 @@ import pandas as pd
 
 from histocarta import barcodes
 from histocarta.errors import InputError
+from histocarta.mpp import MPP_WORDS, is_mpp
 from histocarta.sheet_columns import REGION, SLIDE_COLUMNS, named_columns, region_faults
-from histocarta.tables import fail, read_text_table, require_columns
+from histocarta.tables import decimal_hint, fail, read_text_table, require_columns
 
 # A slide's and a patient's id become a folder, a Snakemake wildcard and a shell word: nothing else may stand in them.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 TRAIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._|@-]*")
-MPP_RANGE = (0.05, 20.0)  # um/px: from 100x oil immersion to an overview scan
 _NO = {"", "no", "n", "false", "f", "0", "0.0"}
 _YES = {"yes", "y", "true", "t", "1", "1.0", "x"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -116,8 +116,8 @@ def _faults(row: dict[str, str]) -> list[str]:
     ]
     if not row["file"] or "\0" in row["file"]:
         faults.append(f"column file: expected a path, found {row['file']!r}")
-    if row["mpp"] and not (MPP_RANGE[0] <= _number(row["mpp"]) <= MPP_RANGE[1]):
-        faults.append(f"column mpp: expected um per pixel ({MPP_RANGE[0]} to {MPP_RANGE[1]}), found {row['mpp']!r}")
+    if row["mpp"] and not is_mpp(_number(row["mpp"])):
+        faults.append(f"column mpp: expected {MPP_WORDS}, found {row['mpp']!r}{decimal_hint(row['mpp'])}")
     given = [name for name in REGION if row[name]]
     if given and len(given) < len(REGION):
         faults.append(f"columns x, y, width, height: expected all four or none, found only {', '.join(given)}")

@@ -10,8 +10,8 @@ import openslide
 import tifffile
 
 from histocarta.errors import InputError
+from histocarta.mpp import MPP_WORDS, is_mpp
 
-MPP_RANGE = (0.1, 2.0)  # um/px; a level 0 outside it is a mistaken tag (72 dpi reads as 353), not a microscope
 AXES_AGREE = 0.02  # mpp-x and mpp-y may differ by 2 %: scanners round, real anisotropy is a fault
 OBJECTIVE_AGREE = 1.4  # 40x slides measure 0.23-0.28 um/px; a factor of 1.4 from 10 / objective is another objective
 MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}  # TIFF 6.0, ResolutionUnit; "none" has no length
@@ -107,8 +107,8 @@ def resolve_mpp(
     nothing. A TIFF resolution outside the range (72 dpi) is a viewer's default and is passed over with a warning.
     """
     for where, given in (("slides.tsv, column mpp", sheet_mpp), ("default_mpp", default_mpp)):
-        if given is not None and not MPP_RANGE[0] <= given <= MPP_RANGE[1]:
-            raise InputError(f"Expected {_range()} for {slide} in {where}, found {given:g}; give um per level-0 pixel")
+        if given is not None and not is_mpp(given):
+            raise InputError(f"Expected {MPP_WORDS} for {slide} in {where}, found {given:g}; give um per level-0 pixel")
     warnings: list[str] = []
     if sheet_mpp is not None:
         return Resolution(float(sheet_mpp), "sheet", tuple(_disagreement(properties, sheet_mpp)))
@@ -117,7 +117,7 @@ def resolve_mpp(
     if tiff := _tiff_mpp(properties, slide, warnings):
         return Resolution(tiff, "tiff", (*warnings, *_disagreement(properties, tiff)))
     objective = objective_power(properties)
-    if objective and mpp_from_objective and MPP_RANGE[0] <= 10 / objective <= MPP_RANGE[1]:
+    if objective and mpp_from_objective and is_mpp(10 / objective):
         warnings.append(f"mpp {10 / objective:g} is derived from the objective power {objective:g}, not measured")
         return Resolution(10 / objective, "objective", tuple(warnings))
     if default_mpp is not None:
@@ -201,10 +201,6 @@ def _size(path: Path) -> str:
     return f"file has {path.stat().st_size:,} bytes"
 
 
-def _range() -> str:
-    return f"{MPP_RANGE[0]:g}-{MPP_RANGE[1]:g} um/px"
-
-
 def _number(text: object) -> float | None:
     """A finite number, with a decimal point or a decimal comma (European scanners), or None."""
     try:
@@ -225,9 +221,9 @@ def _vendor_mpp(properties: Mapping[str, str], slide: str) -> float | None:
         return None
     values = [_number(text) for text in texts]
     for text, value in zip(texts, values, strict=True):
-        if value is None or not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
+        if value is None or not is_mpp(value):
             said = f'"{text}"' if value is None else f"{value:g} um/px"
-            raise SlideFault("S-MPP", f"{slide}: {said} outside {_range()}; set mpp in slides.tsv")
+            raise SlideFault("S-MPP", f"{slide}: {said} outside {MPP_WORDS}; set mpp in slides.tsv")
     return _mean_of_axes(values, slide)
 
 
@@ -241,8 +237,8 @@ def _tiff_mpp(properties: Mapping[str, str], slide: str, warnings: list[str]) ->
         warnings.append(f"TIFF resolution {densities[0]:g} has no unit of length and is not used")
         return None
     values = [MICRONS_PER_UNIT[unit] / density if density > 0 else 0.0 for density in densities]
-    if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in values):
-        warnings.append(f"TIFF resolution of {densities[0]:g} per {unit} is outside {_range()} and is not used")
+    if not all(map(is_mpp, values)):
+        warnings.append(f"TIFF resolution of {densities[0]:g} per {unit} is outside {MPP_WORDS} and is not used")
         return None
     return _mean_of_axes(values, slide)
 

@@ -138,6 +138,10 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
             lambda m: m["splits"]["80-10-10"].update(test=0.6, validation=0.5),
             "Expected test + validation below 1 in splits.80-10-10",
         ),
+        (
+            lambda m: m["cohorts"]["one"].update(default_mpp=5),
+            "Expected less than or equal to 2 at cohorts.one.default_mpp, found 5",
+        ),
         (lambda m: m.update(fidelity="papper"), "found 'papper'; nearest: paper"),
         (
             lambda m: m.update(fidelity_overrides={"poling": "paper"}),

@@ -142,9 +142,10 @@ def test_sample_type_and_number_come_from_the_name(sheet):
         ("", "..\tp1\ta.svs", "column slide: expected letters, digits"),
         ("", "s1\tp;1\ta.svs", "column patient: expected letters, digits"),
         ("", "s1\tp1\t", "column file: expected a path, found ''"),
-        ("\tmpp", "s1\tp1\ta.svs\t0,5", "column mpp: expected um per pixel (0.05 to 20.0), found '0,5'"),
-        ("\tmpp", "s1\tp1\ta.svs\t250", "column mpp: expected um per pixel (0.05 to 20.0), found '250'"),
-        ("\tmpp", "s1\tp1\ta.svs\tinf", "column mpp: expected um per pixel"),
+        ("\tmpp", "s1\tp1\ta.svs\t0,5", "column mpp: expected 0.1-2 um/px, found '0,5'; write decimals with a point"),
+        ("\tmpp", "s1\tp1\ta.svs\t250", "column mpp: expected 0.1-2 um/px, found '250'"),
+        ("\tmpp", "s1\tp1\ta.svs\t5", "column mpp: expected 0.1-2 um/px, found '5'"),
+        ("\tmpp", "s1\tp1\ta.svs\tinf", "column mpp: expected 0.1-2 um/px"),
         ("\tx\ty", "s1\tp1\ta.svs\t1\t1", "expected all four or none, found only x, y"),
         (
             "\tx\ty\twidth\theight",
