@@ -8,7 +8,7 @@ from histocarta.formats import is_plain_image, plain_image_named
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
-STUDY = read_study(config)
+STUDY = read_study(config, files=workflow.configfiles)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
 MD5 = {file: md5 for sheet in SLIDES.values() if "md5" in sheet for file, md5 in zip(sheet["file"], sheet["md5"])}

@@ -265,6 +265,15 @@ def test_two_cohorts_without_clinical_sheets(whole, tmp_path):
     assert found.counts == {rule: 2 * count for rule, count in once.items()} | {"all": 1}
 
 
+def test_a_key_that_stands_twice_stops_the_plan(tmp_path):
+    """The YAML parser keeps the last of two seeds; Snakemake hands over what it kept."""
+    folder = write_study(tmp_path / "study")
+    with (folder / "study.yaml").open("a") as stream:
+        stream.write("seed: 1\nseed: 2\n")
+    done = snakemake(folder, "--configfile", folder / "study.yaml", "--profile", "profiles/local")
+    assert done.returncode == 1 and "found 'seed' in lines" in done.stdout + done.stderr
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     """Pyramids are named after their images: a/core.jpg and b/core.jpg must not become one slide."""
     slides = [slide(name, f"P{name}", f"data/{name}/core.jpg", mpp=0.5) for name in "ab"]
