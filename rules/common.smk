@@ -4,7 +4,7 @@ from pathlib import Path
 
 from histocarta.config import read_study
 from histocarta.errors import InputError
-from histocarta.formats import is_plain_image, plain_image_named
+from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
@@ -51,7 +51,7 @@ def slide_file(wildcards):
     if row["exclude"]:
         return []  # a slide that the sheet excludes need not be there, nor be downloaded
     file = row["file"]
-    return f"results/{wildcards.cohort}/images/{Path(file).stem}.tif" if is_plain_image(file) else file
+    return f"results/{wildcards.cohort}/images/{pyramid_name(file)}.tif" if is_plain_image(file) else file
 
 
 def plain_image(wildcards):

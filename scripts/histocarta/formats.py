@@ -1,6 +1,9 @@
 """Which image files OpenSlide opens as they are, and which must be made into a pyramid first."""
 
+import hashlib
+import re
 import struct
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -19,15 +22,25 @@ def is_plain_image(path: str | Path) -> bool:
     return suffix in PLAIN or (suffix in TIFF and path.is_file() and not _is_tiled(path))
 
 
+def pyramid_name(file: str) -> str:
+    """What the pyramid made from a plain image is called: the image's name as far as it can be typed, and its own mark.
+
+    The mark is a hash of the path in the sheet, so that a/core.jpg and b/core.jpg are two.
+    """
+    plain = unicodedata.normalize("NFKD", Path(file).stem).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:60] or "image"
+    return f"{slug}-{hashlib.sha256(file.encode('utf-8')).hexdigest()[:8]}"
+
+
 def plain_image_named(name: str, files: Iterable[str]) -> str:
-    """The plain image among a sheet's ``files`` whose pyramid is called ``name``; InputError where several are."""
-    found = sorted({file for file in files if Path(file).stem == name and is_plain_image(file)})
-    if len(found) != 1:
+    """The image among a sheet's ``files`` whose pyramid is called ``name``; InputError where there is none."""
+    found = next((file for file in files if pyramid_name(file) == name), None)
+    if found is None:
         raise InputError(
-            f"Expected plain images of different names, found {name} of {', '.join(found) or 'none'}; "
-            "rename all but one (a region of an image is a row with the same file)"
+            f"Expected a plain image of the slide sheet, found none called {name}; ask for the slide instead, whose "
+            "image is imported where it needs to be"
         )
-    return found[0]
+    return found
 
 
 def _is_tiled(path: Path) -> bool:

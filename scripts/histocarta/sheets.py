@@ -116,6 +116,8 @@ def _faults(row: dict[str, str]) -> list[str]:
     ]
     if not row["file"] or "\0" in row["file"]:
         faults.append(f"column file: expected a path, found {row['file']!r}")
+    if set("{}") & set(row["file"]):  # to Snakemake they are the marks of a wildcard
+        faults.append(f"column file: expected a path without {{ and }}, found {row['file']!r}; rename the file")
     if row["mpp"] and not is_mpp(_number(row["mpp"])):
         faults.append(f"column mpp: expected {MPP_WORDS}, found {row['mpp']!r}{decimal_hint(row['mpp'])}")
     given = [name for name in REGION if row[name]]

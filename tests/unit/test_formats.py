@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
-from histocarta.formats import is_plain_image
+from histocarta.errors import InputError
+from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
+from histocarta.sheets import SAFE_NAME
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
 
@@ -36,3 +38,22 @@ def test_a_tiff_cut_short_counts_as_tiled(tmp_path, share):
 def test_a_directory_that_is_not_there_counts_as_tiled(tmp_path, offset):
     (tmp_path / "big.tif").write_bytes(b"II" + struct.pack("<HHHQ", 43, 8, 0, offset) + b"\0")
     assert not is_plain_image(tmp_path / "big.tif")
+
+
+FILES = ["a/core.jpg", "b/core.jpg", "a/my slide.jpg", "a/Müller µ.png", "a/切片.jpg", "a/...jpg", f"a/{'x' * 300}.png"]
+
+
+def test_a_pyramid_has_a_name_that_can_be_typed_and_is_its_images_own():
+    names = [pyramid_name(file) for file in FILES]
+    assert all(SAFE_NAME.fullmatch(name) and len(name) < 80 for name in names) and len(set(names)) == len(FILES)
+    assert [name.rsplit("-", 1)[0] for name in names[:6]] == ["core", "core", "my-slide", "Muller", "image", "image"]
+    assert names[0] == "core-" + names[0][-8:] == pyramid_name("a/core.jpg")  # the same on every machine and day
+    for file, name in zip(FILES, names, strict=True):
+        assert plain_image_named(name, FILES) == file
+
+
+def test_an_image_that_is_not_in_the_sheet_is_named():
+    with pytest.raises(
+        InputError, match=r"Expected a plain image of the slide sheet, found none called core-00000000;"
+    ):
+        plain_image_named("core-00000000", FILES)

@@ -142,6 +142,7 @@ def test_sample_type_and_number_come_from_the_name(sheet):
         ("", "..\tp1\ta.svs", "column slide: expected letters, digits"),
         ("", "s1\tp;1\ta.svs", "column patient: expected letters, digits"),
         ("", "s1\tp1\t", "column file: expected a path, found ''"),
+        ("", "s1\tp1\tx {y}.svs", "column file: expected a path without { and }, found 'x {y}.svs'; rename the file"),
         ("\tmpp", "s1\tp1\ta.svs\t0,5", "column mpp: expected 0.1-2 um/px, found '0,5'; write decimals with a point"),
         ("\tmpp", "s1\tp1\ta.svs\t250", "column mpp: expected 0.1-2 um/px, found '250'"),
         ("\tmpp", "s1\tp1\ta.svs\t5", "column mpp: expected 0.1-2 um/px, found '5'"),
