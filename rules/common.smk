@@ -5,7 +5,7 @@ from pathlib import Path
 from histocarta.config import read_study
 from histocarta.errors import InputError
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
-from histocarta.sheets import read_cohort_slides, read_traits
+from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
 STUDY = read_study(config, files=workflow.configfiles)
@@ -60,9 +60,8 @@ def plain_image(wildcards):
 
 
 def plain_image_mpp(wildcards):
-    """The sheet's resolution of a plain image, µm per pixel; an image without one is the job's error to tell."""
-    sheet = SLIDES[wildcards.cohort].drop_duplicates("file").set_index("file")
-    return sheet.at[plain_image(wildcards), "mpp"]
+    """The sheet's resolution of a plain image, µm per pixel, or a blank: the survey says what to do about that."""
+    return mpp_of_file(plain_image(wildcards), slides=SLIDES[wildcards.cohort])
 
 
 def tiling_settings(wildcards):

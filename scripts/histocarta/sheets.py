@@ -89,6 +89,11 @@ def read_cohort_slides(cohort: Mapping) -> pd.DataFrame:
     return read_slides(cohort["slides"])
 
 
+def mpp_of_file(file: str, *, slides: pd.DataFrame) -> str:
+    """The resolution of ``file``, which may hold many slides, by the first row that states one; else a blank."""
+    return next((mpp for mpp in slides.loc[slides["file"] == file, "mpp"] if mpp), "")
+
+
 def read_traits(traits: str | Path | Sequence[str]) -> list[str]:
     """Trait names from a list, or from the column ``trait`` (else the only column) of a sheet; each named once."""
     where = "the config"

@@ -1,5 +1,6 @@
 """What a slide file is: whether it opens, what one pixel measures, and how its pixels come out as plain RGB."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ import openslide
 import tifffile
 
 from histocarta.errors import InputError
+from histocarta.files import replacing
 from histocarta.mpp import MPP_WORDS, is_mpp
 
 AXES_AGREE = 0.02  # mpp-x and mpp-y may differ by 2 %: scanners round, real anisotropy is a fault
 OBJECTIVE_AGREE = 1.4  # 40x slides measure 0.23-0.28 um/px; a factor of 1.4 from 10 / objective is another objective
 MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}  # TIFF 6.0, ResolutionUnit; "none" has no length
+FAULT_MARK = b"histocarta found no slide: "
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -40,7 +43,8 @@ def open_slide(path: str | Path) -> openslide.OpenSlide:
     """Open ``path`` with OpenSlide.
 
     A file that is there but is no readable slide raises :class:`SlideFault` ``S-OPEN`` with the cause found in its
-    first bytes, since OpenSlide says "Unsupported or missing image file" to all of them. A file that is gone raises
+    first bytes, since OpenSlide says "Unsupported or missing image file" to all of them. So does what
+    :func:`write_fault` left in a slide's place, with the fault that it holds. A file that is gone raises
     ``FileNotFoundError``: that is the machine's fault, not the data's.
     """
     if int(openslide.__library_version__.split(".")[0]) < 4:
@@ -60,11 +64,23 @@ def open_slide(path: str | Path) -> openslide.OpenSlide:
             head = stream.read(512)
     except PermissionError:
         raise SlideFault("S-OPEN", f"{path.name}: no permission to read it; chmod it, or exclude it") from None
+    if head.startswith(FAULT_MARK):
+        raise _read_fault(path)
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         cause = _why_unreadable(path, head, str(error))
         raise SlideFault("S-OPEN", f"{path.name}: not a slide OpenSlide can read ({cause}); {_size(path)}") from None
+
+
+def write_fault(fault: SlideFault, path: str | Path) -> None:
+    """Put ``fault`` in the place of a slide that could not be made, so that whoever opens it raises it again."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(FAULT_MARK + json.dumps([fault.code, fault.reason]).encode())
+
+
+def _read_fault(path: Path) -> SlideFault:
+    return SlideFault(*json.loads(path.read_bytes().removeprefix(FAULT_MARK)))
 
 
 def check_pixels(path: str | Path) -> None:

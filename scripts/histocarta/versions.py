@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 # because every costly rule carries it as a param.
 VERSION = {
     "sheets": 1,
-    "image": 1,
+    "image": 2,
     "survey": 1,
     "stain": 1,
     "tile": 1,

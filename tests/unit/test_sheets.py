@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from histocarta.errors import InputError
 from histocarta.sheet_columns import SLIDE_COLUMNS, ignored_columns
-from histocarta.sheets import read_cohort_slides, read_slides, read_traits, slides_from_gdc_manifest
+from histocarta.sheets import mpp_of_file, read_cohort_slides, read_slides, read_traits, slides_from_gdc_manifest
 
 GDC = Path(os.environ.get("REAL_DATA", "")) / "gdc"
 needs_real_data = pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA is not set")
@@ -127,6 +127,12 @@ def test_other_columns_may_stay_and_are_named(sheet):
     path = sheet(HEADER + "\tsite\tn_spots\tstage\tweight\tdate\tmpp", "s1\tp1\ta.svs\tx\t1\tII\t70\t2020\t0.5")
     assert list(read_slides(path).columns) == list(SLIDE_COLUMNS)
     assert ignored_columns(path) == ["site", "n_spots", "stage", "weight", "date"]
+
+
+def test_a_picture_of_many_slides_has_the_first_resolution_that_is_stated(sheet):
+    rows = "s1\tp1\ta.jpg\t", "s2\tp2\tb.jpg\t", "s3\tp1\ta.jpg\t0.5", "s4\tp1\ta.jpg\t0.6"
+    slides = read_slides(sheet(HEADER + "\tmpp", *rows))
+    assert [mpp_of_file(file, slides=slides) for file in ("a.jpg", "b.jpg")] == ["0.5", ""]
 
 
 def test_sample_type_and_number_come_from_the_name(sheet):
