@@ -9,7 +9,7 @@ import pandas as pd
 
 from histocarta import barcodes
 from histocarta.errors import InputError, nearest
-from histocarta.tables import decimal_hint, exclusion, exclusions_table, fail, is_missing, read_text_table
+from histocarta.tables import decimal_hint, exclusion, exclusions_table, fail, is_missing, read_text_table, totals
 
 MONTHS_PER = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 LONGEST_MEDIAN = 200.0  # months: beyond it the times are more likely days
@@ -44,7 +44,8 @@ def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd
     Known are ``event`` columns (``1:DECEASED``, ``Dead``, yes, 1 …), ``censorship`` columns (1, yes or censored: no
     event), and GDC's days_to_death with days_to_last_follow_up, of which the death date counts for the dead. Left out:
     missing or negative time, missing event. A covariate whose values are all numbers becomes a float column, others
-    stay text.
+    stay text; of a patient's rows the first speaks, and where others differ from it the second table notes it, and
+    how many patients came and went on.
     Raises one InputError for unknown words, text as time and rows of one patient that contradict each other; another
     where nobody has an event.
     """
@@ -59,6 +60,7 @@ def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd
     frame = pd.DataFrame({"patient": patients, "time": times, "event": events}, index=table.index).join(covariates)
     problems += _contradictions(frame)
     fail(problems, path=path, what="a clinical sheet")
+    found, noted = frame["patient"].nunique(), _repeated(frame)
     frame = frame.drop_duplicates("patient")
     unit = "days" if "death" in names else time_unit
     frame["time"] *= MONTHS_PER[unit]
@@ -74,7 +76,8 @@ def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd
     frame["event"] = frame["event"].astype(int)
     for name in covariates.columns:
         frame[name] = _covariate(frame[name])
-    return frame.reset_index(drop=True), exclusions_table(left_out)
+    sums = totals("clinical", "patient", found=found, used=len(frame), what="patients of the clinical sheet")
+    return frame.reset_index(drop=True), exclusions_table([*left_out, *noted, *sums])
 
 
 def _columns(table: pd.DataFrame, *, path: str | Path) -> dict[str, str]:
@@ -163,6 +166,18 @@ def _contradictions(frame: pd.DataFrame) -> list[str]:
             lines = " and ".join(map(str, rows.index))
             problems.append(f"lines {lines}: patient {patient!r} with different times or events")
     return problems
+
+
+def _repeated(frame: pd.DataFrame) -> list[dict]:
+    """Patients whose rows agree in time and event and differ in a covariate."""
+    noted = []
+    for patient, rows in frame[frame["patient"].duplicated(keep=False)].groupby("patient", sort=False):
+        differing = [name for name in rows.columns if rows[name].nunique() > 1]
+        if differing:
+            lines = " and ".join(map(str, rows.index))
+            reason = f"lines {lines} differ in {', '.join(differing)}: line {rows.index[0]} is used"
+            noted.append(exclusion("clinical", "patient", patient, "B-REPEATED", reason, outcome="noted"))
+    return noted
 
 
 def _usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:

@@ -10,8 +10,9 @@ from histocarta.clinical import read_clinical
 from histocarta.errors import InputError
 from histocarta.expression import find_trait, read_expression
 from histocarta.files import write_table
+from histocarta.sheet_columns import ignored_columns
 from histocarta.sheets import read_slides, slides_from_gdc_manifest
-from histocarta.tables import exclusion, exclusions_table
+from histocarta.tables import exclusion, exclusions_table, totals
 
 
 def prepare_cohort(
@@ -31,6 +32,8 @@ def prepare_cohort(
 ) -> None:
     """Write a cohort's cleaned tables: slides, expression (patients × traits), clinical, and what was left out.
 
+    What was left out stands between how many came in and how many went on, so that the ledger can add them up.
+
     ``tables``: path, orientation, scale and duplicates of each expression matrix. Of a patient's aliquots one is chosen
     (:func:`histocarta.barcodes.choose_aliquot`), of the first of ``sample_types`` that the patient has. With
     ``match_sample_types`` a slide of another type than its patient's expression is excluded. Patients with clinical
@@ -47,10 +50,10 @@ def prepare_cohort(
     survival = pd.DataFrame({"patient": [], "time": [], "event": []}).astype({"patient": str, "event": int})
     if clinical_sheet:
         survival, without = read_clinical(clinical_sheet, time_unit=time_unit)
-        patients |= set(survival["patient"]) | set(without["item"])
+        patients |= set(survival["patient"]) | set(without.loc[without["outcome"] == "excluded", "item"])
         left_out.append(without)
     values, types, without = _joined_tables(tables, patients=patients, with_slides=measured, sample_types=sample_types)
-    left_out.append(without)
+    left_out += [without, _ignored(slides_sheet)]
     if match_sample_types:
         sheet["exclude"] = [_disagreement(row, types) for row in sheet.to_dict("records")]
     _say_counts(sheet, values, survival)
@@ -84,14 +87,14 @@ class _Aliquots:
 
     def __init__(self, patients: set[str], sample_types: Sequence[str]) -> None:
         self.patients, self.sample_types = patients, list(sample_types)
-        self.seen = ""
+        self.seen, self.found = "", 0
         self.patient_of: dict[str, str] = {}
         self.type_of: dict[str, str] = {}
         self.left_out: list[dict] = []
 
     def __call__(self, names: Sequence[str]) -> list[str]:
         """The names to read, one per patient."""
-        self.seen = self.seen or next(iter(names), "")
+        self.seen, self.found = self.seen or next(iter(names), ""), len(names)
         self.patient_of, self.type_of, self.left_out = {}, {}, []
         candidates: dict[str, list[tuple[str, str]]] = {}
         other_types: dict[str, int] = {}
@@ -155,13 +158,23 @@ def _joined_tables(
         differing = [patient for patient, kind in choose.type_of.items() if kind and types[patient] != kind]
         reason = f"{table['path']} holds another sample type than the tables before it"
         mismatch = [exclusion("expression", "sample", patient, "B-TYPE", reason) for patient in differing]
-        left_out += [without, exclusions_table([*choose.left_out, *mismatch])]
         frames.append(values.drop(index=differing))
+        sums = totals(
+            "expression", "sample", found=choose.found, used=len(frames[-1]), what=f"samples of {table['path']}"
+        )
+        left_out += [without, exclusions_table([*choose.left_out, *mismatch, *sums])]
     joined = pd.concat(frames, axis=1)
     twice = joined.columns[joined.columns.duplicated()].unique()
     if len(twice):
         raise InputError(f"Expected every trait in one expression table, found in several: {', '.join(twice[:5])}")
     return joined.sort_index().rename_axis("sample"), types, pd.concat(left_out, ignore_index=True)
+
+
+def _ignored(slides_sheet: str | None) -> pd.DataFrame:
+    """A note on each column of the slide sheet that nothing here reads."""
+    why = "no column that a slide sheet is read for; not used"
+    names = ignored_columns(slides_sheet) if slides_sheet else []
+    return exclusions_table([exclusion("sheet", "column", name, "B-COLUMN", why, outcome="noted") for name in names])
 
 
 def _disagreement(row: dict[str, str], types: dict[str, str]) -> str:

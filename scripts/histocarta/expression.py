@@ -22,6 +22,7 @@ from histocarta.tables import (
     is_missing,
     open_table,
     read_rows,
+    totals,
 )
 
 Chooser = Callable[[Sequence[str]], list[str]]
@@ -49,7 +50,8 @@ def read_expression(
 
     ``choose`` picks the wanted samples by name, so that a table of 11,000 samples is not held whole. Traits keep their
     full names (``SYMBOL|ENTREZ``). Left out with a row in the second table: Excel dates (never mapped back: MARCH2 and
-    MARC2 both became 2-Mar), ``?|ENTREZ``, merged duplicates; all-NaN traits stay and are named.
+    MARC2 both became 2-Mar), ``?|ENTREZ``, merged duplicates; all-NaN traits stay and are noted. Its last rows say how
+    many traits came and went on.
     Raises InputError for a repeated sample or (with ``duplicates: error``) trait, text among the numbers, a transposed
     table, and values that the declared scale cannot have.
     """
@@ -57,17 +59,19 @@ def read_expression(
     load = _load_parquet if Path(path).suffix == ".parquet" else _load_text
     frame, first_line = load(path, choose=choose, by_traits=by_traits)
     frame = frame.T if by_traits else frame
+    found = frame.shape[1]
     # Where a trait stands in the file: its line, or its column (the first holds the samples' names).
     places = [f"line {first_line + n}" if by_traits else f"column {2 + n}" for n in range(frame.shape[1])]
     frame, places, left_out = _cleaned_names(frame, places)
     frame, merged = _without_duplicates(frame, places, duplicates=duplicates, path=path)
     _check_values(frame, scale=scale, path=path)
     empty = [
-        exclusion("expression", "trait", name, "B-NOVALUE", f"no value in any sample of {path}")
+        exclusion("expression", "trait", name, "B-NOVALUE", f"no value in any sample of {path}", outcome="noted")
         for name in (frame.columns[frame.isna().all()] if len(frame) else [])
     ]
     frame.index.name, frame.columns.name = "sample", None
-    return frame, exclusions_table([*left_out, *merged, *empty])
+    sums = totals("expression", "trait", found=found, used=frame.shape[1], what=f"traits of {path}")
+    return frame, exclusions_table([*left_out, *merged, *empty, *sums])
 
 
 def find_trait(trait: str, *, names: Iterable[str], table: str) -> str:

@@ -117,16 +117,17 @@ def manifest_faults(sheet: pd.DataFrame, manifest: pd.DataFrame, *, layout: str)
 
 
 def sheet_rows(sheet: pd.DataFrame, exclusions: pd.DataFrame) -> list[tuple]:
-    """Who the sheet names, whom it excludes, and what preparing the cohort's tables left out."""
+    """Who the sheet names, whom it excludes, and what preparing the tables took in, used, left out and noted."""
     excluded = sheet[sheet["exclude"] != ""]
     rows = [("sheet", "", "slide", "in", "", "", "slides of the sheet", len(sheet))]
     rows += [("sheet", "", "slide", "excluded", row.slide, "S-SHEET", row.exclude, 1) for row in excluded.itertuples()]
     rows.append(("sheet", "", "slide", "used", "", "", "slides to be tiled", int(sheet["exclude"].eq("").sum())))
     rows += _patient_rows(sheet.assign(used=sheet["exclude"] == "", code="S-SHEET"), stage="sheet")
     # A slide of the sheet is accounted for above and by its layouts.
-    others = exclusions[~(exclusions["kind"].eq("slide") & exclusions["item"].isin(sheet["slide"]))]
+    known = exclusions["kind"].eq("slide") & exclusions["item"].isin(sheet["slide"])
+    others = exclusions[~known | exclusions["outcome"].eq("noted")]
     return rows + [
-        (row["stage"], "", row["kind"], "excluded", row["item"], row["code"], row["reason"], int(row["count"]))
+        (row["stage"], "", row["kind"], row["outcome"], row["item"], row["code"], row["reason"], int(row["count"]))
         for row in others.to_dict("records")
     ]
 

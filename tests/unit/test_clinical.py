@@ -69,8 +69,9 @@ def test_negative_and_missing_go_to_the_ledger_and_zero_stays(sheet):
     rows = "patient time event\np1 -5 1\np2 [Not_Available] 1\np3 7 NA\np4 0 0\np5 9 1\n"
     frame, left_out = read(sheet(rows))
     assert list(frame["patient"]) == ["p4", "p5"]
-    assert left_out[["kind", "item", "code"]].to_numpy().tolist() == [
-        ["patient", "p2", "B-NOTIME"], ["patient", "p1", "B-NEGATIVE"], ["patient", "p3", "B-NOEVENT"],
+    assert left_out[["kind", "item", "code", "outcome", "count"]].to_numpy().tolist() == [
+        ["patient", "p2", "B-NOTIME", "excluded", 1], ["patient", "p1", "B-NEGATIVE", "excluded", 1],
+        ["patient", "p3", "B-NOEVENT", "excluded", 1], ["patient", "", "", "in", 5], ["patient", "", "", "used", 2],
     ]  # fmt: skip
 
 
@@ -105,12 +106,16 @@ def test_gdc_death_date_has_precedence(sheet):
     frame, left_out = read(sheet(text))
     assert frame["patient"].tolist() == ["TCGA-A2-A0T2", "TCGA-A2-A04P"]
     assert frame["time"].tolist() == pytest.approx([12, 24])
-    assert left_out["item"].tolist() == ["TCGA-A2-A04Q"]
+    assert left_out.loc[left_out["outcome"] == "excluded", "item"].tolist() == ["TCGA-A2-A04Q"]
 
 
 def test_a_patient_with_two_samples_is_one_and_a_contradiction_is_an_error(sheet):
-    frame, _ = read(sheet("patient sample time event\np1 a 5 1\np1 b 5 1\n"))
-    assert len(frame) == 1 and frame.loc[0, "sample"] == "a"
+    frame, noted = read(sheet("patient sample time event age\np1 a 5 1 60\np1 b 5 1 60\np2 c 6 1 70\np2 c 6 1 70\n"))
+    assert list(frame["patient"]) == ["p1", "p2"] and frame.loc[0, "sample"] == "a"
+    assert noted[["item", "code", "outcome", "count"]].to_numpy().tolist() == [
+        ["p1", "B-REPEATED", "noted", 1], ["", "", "in", 2], ["", "", "used", 2],
+    ]  # fmt: skip
+    assert noted.loc[0, "reason"] == "lines 2 and 3 differ in sample: line 2 is used"
     message = problem(sheet("patient time event\np1 5 1\np2 5 1\np1 6 1\n"))
     assert "lines 2 and 4: patient 'p1' with different times or events" in message
 

@@ -3,6 +3,7 @@ import pytest
 from histocarta.cohort import choose_traits, prepare_cohort
 from histocarta.errors import InputError
 from histocarta.files import read_table
+from histocarta.ledger import COLUMNS, mismatches, sheet_rows
 
 SETTINGS = {"orientation": "traits_by_samples", "scale": "log2", "duplicates": "error"}
 
@@ -32,6 +33,10 @@ def cohort(tmp_path):
     return prepare
 
 
+def lost(made):
+    return made["exclusions"][made["exclusions"]["outcome"] == "excluded"]
+
+
 PLAIN = [("s1", "p1"), ("s2", "p2")]
 
 
@@ -45,22 +50,22 @@ def test_tables_meet_by_patient(cohort):
     assert made["expression"].index.tolist() == ["p1", "p2"] and made["expression"].index.name == "sample"
     assert made["expression"]["A"].tolist() == [1, 2] and made["expression"]["miR"].isna().tolist() == [False, True]
     assert made["clinical"].to_dict("records") == [{"patient": "p1", "time": 5.0, "event": 1, "stage": "II"}]
-    assert made["exclusions"].to_numpy().tolist() == [
-        ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1"]
+    assert lost(made).to_numpy().tolist() == [
+        ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1", "excluded"]
     ]
 
 
 def test_a_cohort_without_clinical_data_has_an_empty_table(cohort):
     made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"])
     assert made["clinical"].empty and list(made["clinical"]) == ["patient", "time", "event"]
-    assert list(made["exclusions"]) == ["stage", "kind", "item", "code", "reason", "count"]
+    assert list(made["exclusions"]) == ["stage", "kind", "item", "code", "reason", "count", "outcome"]
 
 
 def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do_not(cohort):
     clinical = "patient\ttime\tevent\np3\t5\t1\n"
     made = cohort(slides=PLAIN, tables=["gene\tp1\tp3\tq1\tq2\nA\t1\t3\t4\t5\n"], clinical=clinical)
     assert made["expression"].index.tolist() == ["p1", "p3"]
-    row = made["exclusions"].iloc[0]
+    row = lost(made).iloc[0]
     assert (row["kind"], row["code"], row["count"]) == ("sample", "B-STRANGER", "2")
 
 
@@ -79,7 +84,7 @@ ALIQUOTS = (
 def test_one_aliquot_per_patient_of_the_preferred_sample_type(cohort):
     made = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS])
     assert made["expression"]["A"].to_dict() == {"TCGA-A2-A0T2": 2.0, "TCGA-E2-A15E": 5.0}
-    left_out = made["exclusions"].set_index("item")
+    left_out = lost(made).set_index("item")
     assert left_out["code"].to_dict() == {
         "TCGA-A2-A0T2-01A-11R-A084-07": "B-ALIQUOT",
         "TCGA-E2-A15E-06A-11R-A12D-07": "B-ALIQUOT",
@@ -106,7 +111,7 @@ def test_tables_must_agree_on_a_patients_sample_type(cohort):
     second = "miRNA\tTCGA-A2-A0T2-06A\tTCGA-E2-A15E-01A\nmiR\t1\t2\n"
     made = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS, second])
     assert made["expression"]["miR"].isna().to_dict() == {"TCGA-A2-A0T2": True, "TCGA-E2-A15E": False}
-    row = made["exclusions"].set_index("item").loc["TCGA-A2-A0T2"]
+    row = lost(made).set_index("item").loc["TCGA-A2-A0T2"]
     assert row["code"] == "B-TYPE" and row["reason"].endswith("holds another sample type than the tables before it")
 
 
@@ -116,9 +121,31 @@ def test_a_table_named_by_patient_differs_from_no_sample_type(cohort, named_firs
     made = cohort(slides=TCGA_SLIDES, tables=[named, ALIQUOTS] if named_first else [ALIQUOTS, named])
     assert made["expression"]["miR"].to_dict() == {"TCGA-A2-A0T2": 1.0, "TCGA-E2-A15E": 2.0}
     assert made["expression"]["A"].to_dict() == {"TCGA-A2-A0T2": 2.0, "TCGA-E2-A15E": 5.0}
-    assert "B-TYPE" not in set(made["exclusions"].set_index("item").drop("type 11")["code"])
+    assert "B-TYPE" not in set(lost(made).set_index("item").drop("type 11")["code"])
     # The type that one table states is the patient's, whichever table comes first.
     assert made["slides"].set_index("slide").loc["TCGA-E2-A15E-06Z-00-DX1", "exclude"].startswith("sample type 06")
+
+
+def test_what_came_in_was_used_or_left_out_and_the_ledger_adds_it_up(cohort):
+    second = "miRNA\tTCGA-A2-A0T2-06A\tTCGA-E2-A15E-01A\tq\nmiR\t1\t2\t3\n?\t1\t2\t3\n"
+    clinical = "patient\ttime\tevent\tstage\nTCGA-A2-A0T2\t5\t1\tII\nTCGA-A2-A0T2\t5\t1\tIII\np2\t-1\t0\tI\n"
+    made = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS, second], clinical=clinical)
+    counts = made["exclusions"].astype({"count": int}).groupby(["stage", "kind", "outcome"])["count"].sum()
+    assert counts["expression", "sample"].to_dict() == {"in": 9, "used": 3, "excluded": 6}
+    assert counts["expression", "trait"].to_dict() == {"in": 3, "used": 2, "excluded": 1}
+    assert counts["clinical", "patient"].to_dict() == {"in": 2, "used": 1, "excluded": 1, "noted": 1}
+    sheet = made["slides"]
+    rows = pd.DataFrame(sheet_rows(sheet, made["exclusions"]), columns=COLUMNS)
+    assert mismatches(rows) == [] and set(rows["outcome"]) == {"in", "used", "excluded", "noted"}
+    one_less = made["exclusions"].drop(lost(made).index[0])
+    assert "in, but" in mismatches(pd.DataFrame(sheet_rows(sheet, one_less), columns=COLUMNS))[0]
+
+
+def test_columns_that_are_not_used_are_noted(cohort, tmp_path):
+    (tmp_path / "more.tsv").write_text("slide\tpatient\tfile\tsite\ns1\tp1\ta.svs\tnorth\n")
+    made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"], slides_sheet=str(tmp_path / "more.tsv"))
+    noted = made["exclusions"][made["exclusions"]["outcome"] == "noted"]
+    assert noted[["stage", "kind", "item", "code"]].to_numpy().tolist() == [["sheet", "column", "site", "B-COLUMN"]]
 
 
 def test_no_overlap_shows_one_id_of_each_kind(cohort):

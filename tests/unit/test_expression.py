@@ -21,6 +21,12 @@ def read(path, *, orientation="traits_by_samples", scale="log2", duplicates="err
     return read_expression(path, orientation=orientation, scale=scale, duplicates=duplicates, choose=choose)
 
 
+def lost(rows):
+    """The rows of what was left out or noted; the last two say how many traits came and went on."""
+    assert rows["outcome"].iloc[-2:].tolist() == ["in", "used"]
+    return rows.iloc[:-2]
+
+
 def problem(path, **settings):
     with pytest.raises(InputError) as caught:
         read(path, **settings)
@@ -44,7 +50,9 @@ def test_spellings_of_the_same_table(tmp_path, kind):
     path = tmp_path / "e.tsv"
     path.write_bytes(gzip.compress(text.encode()) if kind == "gz" else text.encode())
     values, left_out = read(path)
-    assert values.to_numpy().tolist() == [[1.0, 3.5], [2.0, 4.0]] and list(values) == ["A", "B"] and left_out.empty
+    assert (
+        values.to_numpy().tolist() == [[1.0, 3.5], [2.0, 4.0]] and list(values) == ["A", "B"] and lost(left_out).empty
+    )
 
 
 def test_parquet_by_index_or_first_column(tmp_path):
@@ -81,14 +89,16 @@ def test_dates_made_by_excel_are_left_out_and_never_guessed(matrix, name):
 
 def test_entrez_ids_are_no_dates(matrix):
     values, left_out = read(matrix("id\ts1\n44440\t1\n7157\t2\n"))
-    assert list(values) == ["44440", "7157"] and left_out.empty
+    assert list(values) == ["44440", "7157"] and lost(left_out).empty
 
 
 def test_genes_without_a_symbol_are_counted(matrix):
     text = "gene_id\ts1\n?|100130426\t1\n?|100133144\t2\nTP53|7157\t3\n"  # the first rows of TCGA's EB++ table
     values, left_out = read(matrix(text))
     assert list(values) == ["TP53|7157"]
-    assert left_out[["code", "count"]].to_numpy().tolist() == [["B-NONAME", 2]]
+    assert left_out[["code", "count", "outcome"]].to_numpy().tolist() == [
+        ["B-NONAME", 2, "excluded"], ["", 3, "in"], ["", 1, "used"],
+    ]  # fmt: skip
 
 
 TWICE = "gene\ts1\ts2\nTP53\t1\t5\nA\t7\t8\nTP53\t4\t3\n"
@@ -105,7 +115,7 @@ def test_duplicates_by_rule(matrix, rule, expected):
     # Means of the rows are 3.0 and 3.5: max takes the second.
     values, left_out = read(matrix(TWICE), duplicates=rule)
     assert values["TP53"].tolist() == expected and sorted(values) == ["A", "TP53"]
-    assert left_out[["item", "code", "count"]].to_numpy().tolist() == [["TP53", "B-DUP", 1]]
+    assert left_out[["item", "code", "count"]].to_numpy().tolist() == [["TP53", "B-DUP", 1], ["", "", 3], ["", "", 2]]
 
 
 def test_a_sample_twice_is_an_error(matrix):
@@ -176,7 +186,7 @@ def test_few_negative_values_of_a_batch_corrected_table_stay(tmp_path):
 def test_a_trait_without_any_value_stays_and_is_named(matrix):
     values, left_out = read(matrix(SMALL + "C\tNA\t\n"))
     assert values["C"].isna().all()
-    assert left_out[["item", "code"]].to_numpy().tolist() == [["C", "B-NOVALUE"]]
+    assert lost(left_out)[["item", "code", "outcome"]].to_numpy().tolist() == [["C", "B-NOVALUE", "noted"]]
 
 
 NAMES = ["MKI67|4288", "SLC35E2|728661", "SLC35E2|9906", "SEPT9|10801", "ORC6L|23594", "MARCHF1", "EGFR"]
@@ -205,7 +215,7 @@ def test_an_ambiguous_or_absent_trait_is_an_error():
 def test_blank_lines_and_rows_of_tabs_shift_nothing(matrix):
     values, left_out = read(matrix("gene\ts1\ts2\n\nA\t1\t2\n   \n\t\t\nB\t3.5\t4\n\n"))
     assert values.to_numpy().tolist() == [[1.0, 3.5], [2.0, 4.0]]
-    assert left_out["code"].tolist() == ["B-NONAME"]
+    assert lost(left_out)["code"].tolist() == ["B-NONAME"]
 
 
 def test_a_damaged_gzip_is_named(tmp_path):

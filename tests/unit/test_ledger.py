@@ -59,8 +59,10 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
     (folder / "grid").mkdir()
     pd.DataFrame(sheet).to_csv(folder / "slides.tsv", sep="\t", index=False)
     pd.DataFrame(manifest).to_csv(folder / "grid" / "manifest.tsv", sep="\t", index=False)
-    columns = ["stage", "kind", "item", "code", "reason", "count"]
-    rows = [("expression", "sample", "other patients", "B-STRANGER", "neither slide nor clinical data", 1200)]
+    columns = ["stage", "kind", "item", "code", "reason", "count", "outcome"]
+    rows = [
+        ("expression", "sample", "other patients", "B-STRANGER", "neither slide nor clinical data", 1200, "excluded")
+    ]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "exclusions.tsv", sep="\t", index=False)
     return {
         "slides": str(folder / "slides.tsv"), "exclusions": str(folder / "exclusions.tsv"),
