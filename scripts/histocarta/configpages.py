@@ -35,8 +35,13 @@ one (`mmp`) is refused. TCGA slides may come from a GDC manifest instead (`gdc_m
 **Expression** (`expression`): traits by samples or samples by traits, named in the first column and the header.
 Traits may be `SYMBOL` or `SYMBOL|ENTREZ`. Samples are patients' ids or TCGA barcodes, of which one aliquot per
 patient is chosen: first vial, then analyte H over R over T, then the highest plate, then the highest portion. Gene
-names that Excel made into dates are left out and named, never guessed. Raw values may be negative in at most 1 % of
-cells (batch-corrected tables), log2 values may not exceed 64, z-scores may not exceed 100.
+names that Excel made into dates are left out and named, never guessed. The declared `scale` is held against the values:
+
+| scale | refused | noted in the ledger (B-SCALE) |
+| --- | --- | --- |
+| `raw` | more than 1 % of values negative (batch-corrected tables have some) | any negative value; none above 25 |
+| `log2` | a value above 64 | a value above 25; only whole numbers; centred on 0 with a fifth of values negative |
+| `zscore` | fewer than 1 % of values negative; a typical trait's mean over 3 sd from 0 | that mean over 1 sd from 0 |
 
 **Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, yes, 1 …) or `censorship`
 (`censored`, yes, 1: no event; `uncensored`, `event`, no, 0: an event); cBioPortal's and GDC's own column names are

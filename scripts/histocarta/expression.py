@@ -1,7 +1,6 @@
 """How an expression matrix is read: names, duplicates, orientation, scale; every doubt is settled by a stated rule."""
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from histocarta import barcodes
 from histocarta.errors import InputError, nearest
+from histocarta.scales import check_scale
 from histocarta.tables import (
     MISSING_WORDS,
     as_text_stream,
@@ -39,8 +39,6 @@ _RENAMED = (
     (r"SEPT(\d+)", r"SEPTIN\1"), (r"MARCH(\d+)", r"MARCHF\1"), (r"MARC([12])", r"MTARC\1"), (r"DEC1()", r"DELEC1\1"),
     (r"KNTC2()", r"NDC80\1"), (r"CDCA1()", r"NUF2\1"), (r"ORC6L()", r"ORC6\1"),
 )  # fmt: skip
-LARGEST_LOG2 = 64.0  # 2^64 reads do not exist
-FEW_NEGATIVE = 0.01  # batch-corrected raw tables (TCGA's EB++) hold some negative values
 
 
 def read_expression(
@@ -50,8 +48,8 @@ def read_expression(
 
     ``choose`` picks the wanted samples by name, so that a table of 11,000 samples is not held whole. Traits keep their
     full names (``SYMBOL|ENTREZ``). Left out with a row in the second table: Excel dates (never mapped back: MARCH2 and
-    MARC2 both became 2-Mar), ``?|ENTREZ``, merged duplicates; all-NaN traits stay and are noted. Its last rows say how
-    many traits came and went on.
+    MARC2 both became 2-Mar), ``?|ENTREZ``, merged duplicates; all-NaN traits stay and are noted, as is a
+    doubtful scale. Its last rows say how many traits came and went on.
     Raises InputError for a repeated sample or (with ``duplicates: error``) trait, text among the numbers, a transposed
     table, and values that the declared scale cannot have.
     """
@@ -64,14 +62,14 @@ def read_expression(
     places = [f"line {first_line + n}" if by_traits else f"column {2 + n}" for n in range(frame.shape[1])]
     frame, places, left_out = _cleaned_names(frame, places)
     frame, merged = _without_duplicates(frame, places, duplicates=duplicates, path=path)
-    _check_values(frame, scale=scale, path=path)
+    doubts = check_scale(frame, scale=scale, path=path)
     empty = [
         exclusion("expression", "trait", name, "B-NOVALUE", f"no value in any sample of {path}", outcome="noted")
         for name in (frame.columns[frame.isna().all()] if len(frame) else [])
     ]
     frame.index.name, frame.columns.name = "sample", None
     sums = totals("expression", "trait", found=found, used=frame.shape[1], what=f"traits of {path}")
-    return frame, exclusions_table([*left_out, *merged, *empty, *sums])
+    return frame, exclusions_table([*left_out, *merged, *empty, *doubts, *sums])
 
 
 def find_trait(trait: str, *, names: Iterable[str], table: str) -> str:
@@ -243,29 +241,3 @@ def _without_duplicates(
     for name, values in columns.items():
         single[name] = values.to_numpy()
     return single, merged
-
-
-def _check_values(frame: pd.DataFrame, *, scale: str, path: str | Path) -> None:
-    """InputError where values are impossible on the declared scale, a warning where they are merely unlikely."""
-    values = frame.to_numpy()
-    if np.isinf(values).any():
-        row, column = np.argwhere(np.isinf(values))[0]
-        raise InputError(
-            f"Expected finite numbers in {path}, found inf for {frame.columns[column]!r} in {frame.index[row]!r}"
-        )
-    measured = values[~np.isnan(values)]
-    if not measured.size:
-        return
-    low, high, negative = measured.min(), measured.max(), float((measured < 0).mean())
-    found = f"values from {low:g} to {high:g}, {negative:.2%} negative"
-    # No upper limit for z-scores: in a real table (TCGA LUAD) genes measured in a handful of samples reach 7,000.
-    impossible = {"log2": high > LARGEST_LOG2, "raw": negative > FEW_NEGATIVE, "zscore": negative == 0}
-    if impossible[scale]:
-        raise InputError(f"Expected {scale} values in {path}, found {found}; state the true scale in the config")
-    doubts = {
-        "raw": (high < 25 or negative > 0, "log or batch-corrected values?"),
-        "zscore": (False, ""),
-        "log2": (False, ""),
-    }
-    if doubts[scale][0]:
-        warnings.warn(f"{path}: scale is declared {scale}, found {found}: {doubts[scale][1]}", stacklevel=3)

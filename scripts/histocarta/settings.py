@@ -25,7 +25,7 @@ class ExpressionTable(Section):
         "traits_by_samples", description="what the rows are; a transposed table is refused"
     )
     scale: Literal["log2", "raw", "zscore"] = Field(
-        "log2", description="scale of the values; negative raw values and log2 values above 64 are refused"
+        "log2", description="scale of the values, which are held against it: see above"
     )
     duplicates: Literal["error", "mean", "max", "first"] = Field(
         "error", description="what becomes of rows with the same name (max: the row with the highest mean)"
