@@ -85,8 +85,8 @@ def choose_traits(*, expression: str, output: str, panel: Sequence[str], top: in
 class _Aliquots:
     """Chooses one sample per patient among a table's sample names and remembers what it passed over."""
 
-    def __init__(self, patients: set[str], sample_types: Sequence[str]) -> None:
-        self.patients, self.sample_types = patients, list(sample_types)
+    def __init__(self, patients: set[str], sample_types: Sequence[str], *, path: str) -> None:
+        self.patients, self.sample_types, self.path = patients, list(sample_types), path
         self.seen, self.found = "", 0
         self.patient_of: dict[str, str] = {}
         self.type_of: dict[str, str] = {}
@@ -127,7 +127,11 @@ class _Aliquots:
         best = min((kind for _, kind in samples), key=lambda kind: rank.get(kind, -1))
         names = [name for name, kind in samples if kind == best]
         if len(set(names)) < len(names):
-            raise InputError(f"Expected every sample once, found {names[0]!r} {len(names)} times among the samples")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(
+                f"Expected every sample once in {self.path}, found {twice!r} {names.count(twice)} times among the "
+                "samples; remove or rename all but one"
+            )
         chosen, rule = barcodes.choose_aliquot(names)
         self.patient_of[chosen], self.type_of[patient] = patient, best
         for name, kind in samples:
@@ -146,7 +150,7 @@ def _joined_tables(
     """
     frames, left_out, types = [], [], {}
     for table in tables:
-        choose = _Aliquots(patients, sample_types)
+        choose = _Aliquots(patients, sample_types, path=table["path"])
         values, without = read_expression(**table, choose=choose)
         if not with_slides & set(choose.type_of):
             raise InputError(

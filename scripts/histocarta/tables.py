@@ -194,5 +194,5 @@ def _decode(line: bytes, path: str | Path, number: int) -> str:
 
 
 def as_text_stream(stream: BinaryIO) -> io.TextIOWrapper:
-    """The opened table as UTF-8 text, for the CSV readers."""
+    """The opened table as UTF-8 text, for the CSV readers; use it in a ``with``, at whose end both are closed."""
     return io.TextIOWrapper(stream, encoding="utf-8", newline="")

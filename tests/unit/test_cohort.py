@@ -12,7 +12,7 @@ SETTINGS = {"orientation": "traits_by_samples", "scale": "log2", "duplicates": "
 def cohort(tmp_path):
     """Writes a cohort's sheets and prepares it; gives the four tables back."""
 
-    def prepare(*, slides, tables, clinical=None, **settings):
+    def prepare(*, slides, tables, clinical=None, more=(), **settings):
         (tmp_path / "slides.tsv").write_text(
             "slide\tpatient\tfile\n" + "".join(f"{s}\t{p}\t{s}.svs\n" for s, p in slides)
         )
@@ -27,7 +27,7 @@ def cohort(tmp_path):
             specs.append(SETTINGS | {"path": str(path)})
         names = {"slides": "s.tsv", "expression": "e.parquet", "clinical": "c.parquet", "exclusions": "x.tsv"}
         outputs = {name: str(tmp_path / "out" / file) for name, file in names.items()}
-        prepare_cohort(**outputs, **(sheets | {"tables": specs} | settings))
+        prepare_cohort(**outputs, **(sheets | {"tables": specs or more} | settings))
         return {name: read_table(path) for name, path in outputs.items()}
 
     return prepare
@@ -146,6 +146,13 @@ def test_columns_that_are_not_used_are_noted(cohort, tmp_path):
     made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"], slides_sheet=str(tmp_path / "more.tsv"))
     noted = made["exclusions"][made["exclusions"]["outcome"] == "noted"]
     assert noted[["stage", "kind", "item", "code"]].to_numpy().tolist() == [["sheet", "column", "site", "B-COLUMN"]]
+
+
+def test_a_sample_twice_is_named_with_its_table(cohort, tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text("sample\tA\np1\t1\np1\t2\n")
+    with pytest.raises(InputError, match=rf"Expected every sample once in {path}, found 'p1' 2 times"):
+        cohort(slides=PLAIN, tables=[], more=[SETTINGS | {"path": str(path), "orientation": "samples_by_traits"}])
 
 
 def test_no_overlap_shows_one_id_of_each_kind(cohort):

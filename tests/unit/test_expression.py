@@ -1,9 +1,13 @@
+import gc
 import gzip
+import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 from histocarta.errors import InputError
 from histocarta.expression import find_trait, read_expression
+from histocarta.tables import as_text_stream, open_table
 
 
 @pytest.fixture
@@ -77,13 +81,22 @@ def test_only_the_chosen_samples_are_read(matrix):
     assert values["A"].tolist() == [1, 3]
 
 
-@pytest.mark.parametrize("name", ["1-Sep", "2-Mar", "Mar-02", "1-Dec-19", "2019-03-02", "44440", "3/1/2020"])
+@pytest.mark.parametrize(
+    "name",
+    ["1-Sep", "2-Mar", "Mar-02", "1-Dec-19", "2019-03-02", "44440", "3/1/2020", "01. Mrz", "1. Sep", "02. Mrz 2020",
+     "01. Dez", "Mrz 01", "01.03.2020", "1-mars", "Mär-02"],
+)  # fmt: skip
 def test_dates_made_by_excel_are_left_out_and_never_guessed(matrix, name):
     values, left_out = read(matrix(SMALL + f"{name}\t5\t6\n"))
     assert list(values) == ["A", "B"]
     row = left_out.iloc[0]
     assert (row["kind"], row["item"], row["code"]) == ("trait", name, "B-EXCEL")
     assert row["reason"].startswith(f"line 4 {name!r} looks like a gene name turned into a date by Excel")
+
+
+@pytest.mark.parametrize("name", ["SEPT1", "MARCHF1", "DEC1", "OCT4", "MAI1", "1.5", "ENSG00000141510.18", "H1-10"])
+def test_names_of_genes_are_no_dates(matrix, name):
+    assert name in read(matrix(SMALL + f"{name}\t5\t6\n"))[0]
 
 
 def test_entrez_ids_are_no_dates(matrix):
@@ -147,6 +160,46 @@ def test_no_wanted_sample_gives_an_empty_frame(matrix):
 )
 def test_text_among_numbers_is_named(matrix, cell, expected):
     assert expected in problem(matrix(SMALL.replace("\t4\n", f"\t{cell}\n")))
+
+
+def test_text_in_columns_that_are_not_used_is_not_to_blame(matrix):
+    text = "gene\tnote\ts1\ts2\nA\tx\t1\t2\nB\ty\t3\thigh\n"
+    message = problem(matrix(text), choose=lambda names: [name for name in names if name != "note"])
+    assert "line 3, column 's2', found 'high'" in message
+    by_samples = matrix("sample\tA\tB\nq\tx\ty\ns1\t1\thigh\n")
+    wanted = {"orientation": "samples_by_traits", "choose": lambda names: [name for name in names if name == "s1"]}
+    assert "line 3, column 'B', found 'high'" in problem(by_samples, **wanted)
+    assert read(matrix("sample\tA\tB\nq\tx\ty\ns1\t1\t2\n"), **wanted)[0].loc["s1"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("cell", [" ", " NA", "NA ", "  n/a ", "N/a", "Null"])
+def test_a_missing_word_among_blanks_is_not_measured(matrix, cell):
+    values, _ = read(matrix(SMALL.replace("\t4\n", f"\t{cell}\n").replace("3.5", " 3.5 ")))
+    assert values["B"].iloc[0] == 3.5 and np.isnan(values["B"].iloc[1])
+
+
+def test_a_table_without_rows_says_so(matrix):
+    assert "Expected rows below the header of" in problem(matrix("gene\ts1\ts2\n"))
+
+
+def test_a_damaged_parquet_is_named(tmp_path):
+    path = tmp_path / "e.parquet"
+    pd.DataFrame({"s1": np.arange(999.0)}, index=[f"G{n}" for n in range(999)]).to_parquet(path)
+    whole = path.read_bytes()
+    for part in (b"", b"PAR1", whole[: len(whole) // 2], b"gene\ts1\n", whole[:200] + bytes(300) + whole[500:]):
+        path.write_bytes(part)
+        assert f"Expected a whole Parquet file, found a damaged one: {path}; fetch it again" in problem(path)
+
+
+def test_a_table_is_closed_after_reading(matrix):
+    path = matrix(SMALL)
+    with open_table(path) as stream, as_text_stream(stream) as text:
+        assert text.readline() == "gene\ts1\ts2\n"
+    assert text.closed and stream.closed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        read(path)
+        gc.collect()
 
 
 def test_a_ragged_line_is_named(matrix):
