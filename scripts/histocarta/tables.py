@@ -20,6 +20,7 @@ MISSING_WORDS = frozenset(
 """Words, in lower case, that stand for «no value» in GDC, cBioPortal, R and Excel exports."""
 EXCLUSION_COLUMNS = ("stage", "kind", "item", "code", "reason", "count", "outcome")
 MAX_UNPACKED_BYTES = 20 * 2**30  # EB++ expression is 1.9 GB; a table beyond 20 GB is a mistake or a decompression bomb
+_DEMO = Path("data/demo")  # a fresh checkout plans the demo, whose cohort is simulated and not stored
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -29,7 +30,8 @@ def open_table(path: str | Path) -> Iterator[BinaryIO]:
     """Open a table, plain or gzip, as bytes after its byte order mark; InputError where it is no text table."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"Expected the table {path}, found no such file; check the path in the config")
+        mend = "make data/demo/slides.tsv writes it" if path.parent == _DEMO else "check the path in the config"
+        raise InputError(f"Expected the table {path}, found no such file; {mend}")
     if path.suffix.lower() in _SPREADSHEETS:
         raise InputError(f"Expected a text table, found the spreadsheet {path}; save the sheet as tab-separated text")
     with path.open("rb") as probe:

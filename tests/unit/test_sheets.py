@@ -199,6 +199,12 @@ def test_a_table_that_is_none_is_refused(sheet, lines, expected):
     assert expected in problem(sheet(*lines))
 
 
+def test_the_demos_sheets_are_made_by_make(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "found no such file; make data/demo/slides.tsv writes it" in problem("data/demo/slides.tsv")
+    assert "found no such file; check the path in the config" in problem("data/mine/slides.tsv")
+
+
 def test_other_files_are_told_by_what_they_are(sheet, tmp_path):
     assert "found no such file" in problem(tmp_path / "none.tsv")
     assert "found the spreadsheet" in problem(sheet(HEADER, name="slides.xlsx"))
