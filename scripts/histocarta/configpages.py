@@ -43,6 +43,9 @@ names that Excel made into dates are left out and named, never guessed. The decl
 | `log2` | a value above 64 | a value above 25; only whole numbers; centred on 0 with a fifth of values negative |
 | `zscore` | fewer than 1 % of values negative; a typical trait's mean over 3 sd from 0 | that mean over 1 sd from 0 |
 
+A trait that no table has, listed or asked for by its path, is left out as B-NOTRAIT with the nearest names; the other
+traits, the table and the report go on.
+
 **Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, yes, 1 …) or `censorship`
 (`censored`, yes, 1: no event; `uncensored`, `event`, no, 0: an event); cBioPortal's and GDC's own column names are
 known. Every other column is a covariate. Patients without a time, with a negative one or without a status are left
