@@ -6,12 +6,12 @@ from pathlib import Path
 from histocarta.backends import check_backend
 from histocarta.config import read_study
 from histocarta.errors import InputError
-from histocarta.formats import is_plain_image, plain_image_named
-from histocarta.sheets import read_cohort_slides, read_traits
+from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
+from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
 check_backend(os.environ)
-STUDY = read_study(config)
+STUDY = read_study(config, files=workflow.configfiles)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
 MD5 = {file: md5 for sheet in SLIDES.values() if "md5" in sheet for file, md5 in zip(sheet["file"], sheet["md5"])}
@@ -54,7 +54,7 @@ def slide_file(wildcards):
     if row["exclude"]:
         return []  # a slide that the sheet excludes need not be there, nor be downloaded
     file = row["file"]
-    return f"results/{wildcards.cohort}/images/{Path(file).stem}.tif" if is_plain_image(file) else file
+    return f"results/{wildcards.cohort}/images/{pyramid_name(file)}.tif" if is_plain_image(file) else file
 
 
 def plain_image(wildcards):
@@ -63,9 +63,8 @@ def plain_image(wildcards):
 
 
 def plain_image_mpp(wildcards):
-    """The sheet's resolution of a plain image, µm per pixel; an image without one is the job's error to tell."""
-    sheet = SLIDES[wildcards.cohort].drop_duplicates("file").set_index("file")
-    return sheet.at[plain_image(wildcards), "mpp"]
+    """The sheet's resolution of a plain image, µm per pixel, or a blank: the survey says what to do about that."""
+    return mpp_of_file(plain_image(wildcards), slides=SLIDES[wildcards.cohort])
 
 
 def tiling_settings(wildcards):

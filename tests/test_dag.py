@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from histocarta.formats import pyramid_name
 
 ROOT = Path(__file__).parent.parent
 SLIDE_COLUMNS = ("slide", "patient", "file", "mpp", "x", "y", "width", "height", "exclude")
@@ -159,7 +160,7 @@ def test_jobs_of_a_whole_study(whole):
 def test_a_photograph_is_imported_once_for_all_its_regions(whole):
     assert sorted(job.input[0] for job in whole.of("import_image")) == ["data/five.png", "data/four.jpg"]
     read = {job.wildcards["slide"]: job.input for job in whole.of("survey_slide")}
-    assert read["S4-a"] == read["S4-b"] == ["results/tiny/images/four.tif"]
+    assert read["S4-a"] == read["S4-b"] == [f"results/tiny/images/{pyramid_name('data/four.jpg')}.tif"]
     assert read["S2"] == ["data/S2.svs"]
 
 
@@ -265,15 +266,23 @@ def test_two_cohorts_without_clinical_sheets(whole, tmp_path):
     assert found.counts == {rule: 2 * count for rule, count in once.items()} | {"all": 1}
 
 
-def test_two_images_of_one_name_are_refused(tmp_path):
-    """Pyramids are named after their images: a/core.jpg and b/core.jpg must not become one slide."""
-    slides = [slide(name, f"P{name}", f"data/{name}/core.jpg", mpp=0.5) for name in "ab"]
-    slides.append(slide("c", "Pc", "data/core.svs"))
-    folder = write_study(tmp_path / "study", slides=slides)
+def test_a_key_that_stands_twice_stops_the_plan(tmp_path):
+    """The YAML parser keeps the last of two seeds; Snakemake hands over what it kept."""
+    folder = write_study(tmp_path / "study")
+    with (folder / "study.yaml").open("a") as stream:
+        stream.write("seed: 1\nseed: 2\n")
     done = snakemake(folder, "--configfile", folder / "study.yaml", "--profile", "profiles/local")
-    assert done.returncode == 1
-    expected = "Expected plain images of different names, found core of data/a/core.jpg, data/b/core.jpg"
-    assert expected in done.stdout + done.stderr
+    assert done.returncode == 1 and "found 'seed' in lines" in done.stdout + done.stderr
+
+
+def test_images_of_one_name_or_with_blanks_have_a_pyramid_each(tmp_path):
+    """Pyramids have names of their own: a/core.jpg and b/core.jpg must not become one slide."""
+    files = ["data/a/core.jpg", "data/b/core.jpg", "data/my slide.jpg", "data/Müller.png"]
+    slides = [slide(f"S{n}", f"P{n}", file, mpp=0.5) for n, file in enumerate(files)]
+    found = plan(write_study(tmp_path / "study", slides=slides), "results/tiny/grid/manifest.tsv")
+    assert sorted(job.input[0] for job in found.of("import_image")) == sorted(files)
+    read = {job.wildcards["slide"]: job.input[0] for job in found.of("survey_slide")}
+    assert read == {f"S{n}": f"results/tiny/images/{pyramid_name(file)}.tif" for n, file in enumerate(files)}
 
 
 def test_another_backend_of_keras_is_refused_before_any_job(tmp_path):

@@ -9,16 +9,24 @@ import pandas as pd
 
 from histocarta import barcodes
 from histocarta.errors import InputError, nearest
-from histocarta.tables import exclusion, exclusions_table, fail, is_missing, read_text_table
+from histocarta.tables import decimal_hint, exclusion, exclusions_table, fail, is_missing, read_text_table, totals
 
 MONTHS_PER = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 LONGEST_MEDIAN = 200.0  # months: beyond it the times are more likely days
-ALIVE_OR_DEAD = {
-    0: r"0(\.0)?|0:.*|living|alive|censored",
-    1: r"1(\.0)?|1:.*|deceased|dead|died",
+WORDS = {
+    "event": {0: r"0(\.0)?|0:.*|living|alive|censored|no|false", 1: r"1(\.0)?|1:.*|deceased|dead|died|event|yes|true"},
+    "censorship": {0: r"1(\.0)?|censored|yes|true", 1: r"0(\.0)?|uncensored|event|no|false"},
 }
-"""The vital status words, in lower case: cBioPortal writes ``1:DECEASED`` since v3.4 and ``DECEASED`` before."""
-_STATUS_WORDS = ("1:DECEASED", "DECEASED", "Dead", "0:LIVING", "LIVING", "Alive")
+"""By the column's role the words, in lower case, for no event (0) and for an event (1).
+
+cBioPortal writes ``1:DECEASED`` since v3.4 and ``DECEASED`` before. In a censorship column 1 is no event; alive and
+dead are no words of it, since nobody can say whether the column's name or its words are meant.
+"""
+_SPELLINGS = {
+    "event": ("1:DECEASED", "DECEASED", "Dead", "died", "event", "yes", "TRUE", "1", "0:LIVING", "LIVING", "Alive",
+              "censored", "no", "FALSE", "0"),
+    "censorship": ("censored", "yes", "TRUE", "1", "uncensored", "event", "no", "FALSE", "0"),
+}  # fmt: skip
 # First name found wins; in lower case, with anything but letters and digits as one underscore.
 _NAMES = {
     "patient": ("patient", "patient_id", "bcr_patient_barcode", "case_submitter_id", "submitter_id", "case_id"),
@@ -33,9 +41,11 @@ _NAMES = {
 def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a clinical sheet as patient, time (months), event (0/1) and covariates, with the patients left out and why.
 
-    Known are ``event`` columns (``1:DECEASED``, ``Dead``, 1 …), ``censorship`` columns (1 = censored, no event), and
-    GDC's days_to_death with days_to_last_follow_up, of which the death date counts for the dead. Left out: missing or
-    negative time, missing event. A covariate whose values are all numbers becomes a float column, others stay text.
+    Known are ``event`` columns (``1:DECEASED``, ``Dead``, yes, 1 …), ``censorship`` columns (1, yes or censored: no
+    event), and GDC's days_to_death with days_to_last_follow_up, of which the death date counts for the dead. Left out:
+    missing or negative time, missing event. A covariate whose values are all numbers becomes a float column, others
+    stay text; of a patient's rows the first speaks, and where others differ from it the second table notes it, and
+    how many patients came and went on.
     Raises one InputError for unknown words, text as time and rows of one patient that contradict each other; another
     where nobody has an event.
     """
@@ -50,6 +60,7 @@ def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd
     frame = pd.DataFrame({"patient": patients, "time": times, "event": events}, index=table.index).join(covariates)
     problems += _contradictions(frame)
     fail(problems, path=path, what="a clinical sheet")
+    found, noted = frame["patient"].nunique(), _repeated(frame)
     frame = frame.drop_duplicates("patient")
     unit = "days" if "death" in names else time_unit
     frame["time"] *= MONTHS_PER[unit]
@@ -65,7 +76,8 @@ def read_clinical(path: str | Path, *, time_unit: str) -> tuple[pd.DataFrame, pd
     frame["event"] = frame["event"].astype(int)
     for name in covariates.columns:
         frame[name] = _covariate(frame[name])
-    return frame.reset_index(drop=True), exclusions_table(left_out)
+    sums = totals("clinical", "patient", found=found, used=len(frame), what="patients of the clinical sheet")
+    return frame.reset_index(drop=True), exclusions_table([*left_out, *noted, *sums])
 
 
 def _columns(table: pd.DataFrame, *, path: str | Path) -> dict[str, str]:
@@ -105,14 +117,16 @@ def _check_unit(names: dict[str, str], *, time_unit: str, path: str | Path) -> N
 
 def _events(table: pd.DataFrame, names: dict[str, str]) -> tuple[list[float], list[str]]:
     """1.0, 0.0 or NaN per row, and the words that are none of these."""
-    column = names.get("event", names.get("censorship"))
-    inverted = "event" not in names
+    role = "event" if "event" in names else "censorship"
+    column = names[role]
     events, problems = [], []
     for line, text in table[column].items():
-        value = next((float(v) for v, words in ALIVE_OR_DEAD.items() if re.fullmatch(words, text.lower())), np.nan)
+        value = next((float(v) for v, words in WORDS[role].items() if re.fullmatch(words, text.lower())), np.nan)
         if np.isnan(value) and not is_missing(text):
-            problems.append(f"line {line}, column {column}: B-STATUS {text!r}{nearest(text, _STATUS_WORDS)}")
-        events.append(1 - value if inverted else value)
+            known = "" if problems else f" ({role} columns know {', '.join(_SPELLINGS[role])})"
+            hint = nearest(text, _SPELLINGS[role])
+            problems.append(f"line {line}, column {column}: B-STATUS {text!r}{hint}{known}")
+        events.append(value)
     return events, problems
 
 
@@ -127,7 +141,8 @@ def _times(table: pd.DataFrame, names: dict[str, str], *, events: list[float]) -
         values[role] = pd.to_numeric(column.mask(missing), errors="coerce").to_numpy(float)
         faulty = column[~missing & ~np.isfinite(values[role])]
         problems += [
-            f"line {line}, column {names[role]}: expected a number, found {text!r}" for line, text in faulty.items()
+            f"line {line}, column {names[role]}: expected a number, found {text!r}{decimal_hint(text)}"
+            for line, text in faulty.items()
         ]
     if "time" in values:
         return values["time"], problems
@@ -151,6 +166,18 @@ def _contradictions(frame: pd.DataFrame) -> list[str]:
             lines = " and ".join(map(str, rows.index))
             problems.append(f"lines {lines}: patient {patient!r} with different times or events")
     return problems
+
+
+def _repeated(frame: pd.DataFrame) -> list[dict]:
+    """Patients whose rows agree in time and event and differ in a covariate."""
+    noted = []
+    for patient, rows in frame[frame["patient"].duplicated(keep=False)].groupby("patient", sort=False):
+        differing = [name for name in rows.columns if rows[name].nunique() > 1]
+        if differing:
+            lines = " and ".join(map(str, rows.index))
+            reason = f"lines {lines} differ in {', '.join(differing)}: line {rows.index[0]} is used"
+            noted.append(exclusion("clinical", "patient", patient, "B-REPEATED", reason, outcome="noted"))
+    return noted
 
 
 def _usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:

@@ -9,8 +9,9 @@ from histocarta.clinical import read_clinical
 from histocarta.errors import InputError
 from histocarta.expression import read_expression
 from histocarta.files import write_table
+from histocarta.sheet_columns import ignored_columns
 from histocarta.sheets import read_slides, slides_from_gdc_manifest
-from histocarta.tables import exclusion, exclusions_table
+from histocarta.tables import exclusion, exclusions_table, totals
 
 
 def prepare_cohort(
@@ -30,6 +31,8 @@ def prepare_cohort(
 ) -> None:
     """Write a cohort's cleaned tables: slides, expression (patients × traits), clinical, and what was left out.
 
+    What was left out stands between how many came in and how many went on, so that the ledger can add them up.
+
     ``tables``: path, orientation, scale and duplicates of each expression matrix. Of a patient's aliquots one is chosen
     (:func:`histocarta.barcodes.choose_aliquot`), of the first of ``sample_types`` that the patient has. With
     ``match_sample_types`` a slide of another type than its patient's expression is excluded. Patients with clinical
@@ -46,10 +49,10 @@ def prepare_cohort(
     survival = pd.DataFrame({"patient": [], "time": [], "event": []}).astype({"patient": str, "event": int})
     if clinical_sheet:
         survival, without = read_clinical(clinical_sheet, time_unit=time_unit)
-        patients |= set(survival["patient"]) | set(without["item"])
+        patients |= set(survival["patient"]) | set(without.loc[without["outcome"] == "excluded", "item"])
         left_out.append(without)
     values, types, without = _joined_tables(tables, patients=patients, with_slides=measured, sample_types=sample_types)
-    left_out.append(without)
+    left_out += [without, _ignored(slides_sheet)]
     if match_sample_types:
         sheet["exclude"] = [_disagreement(row, types) for row in sheet.to_dict("records")]
         left_out.append(_unchecked(sheet, types, usual=sample_types[0]))
@@ -63,16 +66,16 @@ def prepare_cohort(
 class _Aliquots:
     """Chooses one sample per patient among a table's sample names and remembers what it passed over."""
 
-    def __init__(self, patients: set[str], sample_types: Sequence[str]) -> None:
-        self.patients, self.sample_types = patients, list(sample_types)
-        self.seen = ""
+    def __init__(self, patients: set[str], sample_types: Sequence[str], *, path: str) -> None:
+        self.patients, self.sample_types, self.path = patients, list(sample_types), path
+        self.seen, self.found = "", 0
         self.patient_of: dict[str, str] = {}
         self.type_of: dict[str, str] = {}
         self.left_out: list[dict] = []
 
     def __call__(self, names: Sequence[str]) -> list[str]:
         """The names to read, one per patient."""
-        self.seen = self.seen or next(iter(names), "")
+        self.seen, self.found = self.seen or next(iter(names), ""), len(names)
         self.patient_of, self.type_of, self.left_out = {}, {}, []
         candidates: dict[str, list[tuple[str, str]]] = {}
         strangers = 0
@@ -103,7 +106,11 @@ class _Aliquots:
         best = min((kind for _, kind in samples), key=lambda kind: rank.get(kind, -1))
         names = [name for name, kind in samples if kind == best]
         if len(set(names)) < len(names):
-            raise InputError(f"Expected every sample once, found {names[0]!r} {len(names)} times among the samples")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(
+                f"Expected every sample once in {self.path}, found {twice!r} {names.count(twice)} times among the "
+                "samples; remove or rename all but one"
+            )
         chosen, rule = barcodes.choose_aliquot(names)
         self.patient_of[chosen], self.type_of[patient] = patient, best
         for name, kind in samples:
@@ -118,10 +125,11 @@ def _joined_tables(
     """All matrices side by side (patients × traits), each patient's sample type, and what was left out.
 
     Where tables hold different sample types of a patient, the first table's counts and the other's values are left out.
+    A sample named by its patient has no known type: it differs from none, and another table may state it.
     """
     frames, left_out, types = [], [], {}
     for table in tables:
-        choose = _Aliquots(patients, sample_types)
+        choose = _Aliquots(patients, sample_types, path=table["path"])
         values, without = read_expression(**table, choose=choose)
         if not with_slides & set(choose.type_of):
             raise InputError(
@@ -129,16 +137,27 @@ def _joined_tables(
                 f"slides are of patients such as {min(with_slides)!r}, samples are named like {choose.seen!r}"
             )
         values.index = pd.Index([choose.patient_of[name] for name in values.index], name="sample")
-        differing = [p for p, kind in choose.type_of.items() if types.setdefault(p, kind) != kind]
+        types |= {patient: types.get(patient) or kind for patient, kind in choose.type_of.items()}
+        differing = [patient for patient, kind in choose.type_of.items() if kind and types[patient] != kind]
         reason = f"{table['path']} holds another sample type than the tables before it"
         mismatch = [exclusion("expression", "sample", patient, "B-TYPE", reason) for patient in differing]
-        left_out += [without, exclusions_table([*choose.left_out, *mismatch])]
         frames.append(values.drop(index=differing))
+        sums = totals(
+            "expression", "sample", found=choose.found, used=len(frames[-1]), what=f"samples of {table['path']}"
+        )
+        left_out += [without, exclusions_table([*choose.left_out, *mismatch, *sums])]
     joined = pd.concat(frames, axis=1)
     twice = joined.columns[joined.columns.duplicated()].unique()
     if len(twice):
         raise InputError(f"Expected every trait in one expression table, found in several: {', '.join(twice[:5])}")
     return joined.sort_index().rename_axis("sample"), types, pd.concat(left_out, ignore_index=True)
+
+
+def _ignored(slides_sheet: str | None) -> pd.DataFrame:
+    """A note on each column of the slide sheet that nothing here reads."""
+    why = "no column that a slide sheet is read for; not used"
+    names = ignored_columns(slides_sheet) if slides_sheet else []
+    return exclusions_table([exclusion("sheet", "column", name, "B-COLUMN", why, outcome="noted") for name in names])
 
 
 def _disagreement(row: dict[str, str], types: dict[str, str]) -> str:

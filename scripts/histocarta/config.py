@@ -1,11 +1,13 @@
 """How a configuration is checked: all problems at once, each with its place; open values are filled in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from histocarta.crosschecks import disagreements, repeated_keys
 from histocarta.errors import InputError, nearest
 from histocarta.settings import Study
 from histocarta.tasks import TASKS
@@ -21,19 +23,21 @@ _BY_FIDELITY = (
 )
 
 
-def read_study(mapping: Mapping[str, Any]) -> Study:
+def read_study(mapping: Mapping[str, Any], *, files: Iterable[str | Path] = ()) -> Study:
     """Check a configuration and fill in every default; InputError names all problems at once.
+
+    ``files`` are the YAML files that ``mapping`` was read from: what stands twice in them is in the text only.
 
     Keys that are null «by fidelity» hold the table's value in the result, so that what a job gets is what it does.
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"Expected a configuration of keys and values, found {type(mapping).__name__}")
-    problems = [*_cross_references(mapping)]
+    problems = [*repeated_keys(files), *_cross_references(mapping)]
     try:
         study = Study.model_validate(dict(mapping))
     except ValidationError as error:
         raise InputError(_joined([*_described(error), *problems])) from error
-    problems += _fidelity_problems(study)
+    problems += [*_fidelity_problems(study), *disagreements(study)]
     if problems:
         raise InputError(_joined(problems))
     return _filled(study)

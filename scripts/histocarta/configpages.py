@@ -33,19 +33,29 @@ the folder that the run is started in. This page is written by `python -m histoc
 Text tables: tabs (or commas in a .csv), UTF-8, plain or gzip; lines that begin with `#` above the header are skipped.
 
 **Slides** (`slides`): `slide` and `patient` (letters, digits, `. _ -`), `file`; optional `mpp` (um per pixel); `x`,
-`y`, `width`, `height` (a region in level-0 pixels: a TMA core, a region of interest); `block` (the unit of a split by
-blocks); `exclude` (`yes`, or the reason) and `reason`. TCGA slides may come from a GDC manifest instead
-(`gdc_manifest`).
+`y`, `width`, `height`, or `region` as `x,y,width,height` (in level-0 pixels: a TMA core, a region of interest); `block`
+(the unit of a split by blocks); `exclude` (yes or no, or the reason) and `reason`. In optional columns `NA` and the
+like are blanks. Other columns may stay: they are named in the ledger and not used, but a name that is nearly a known
+one (`mmp`) is refused. TCGA slides may come from a GDC manifest instead (`gdc_manifest`).
 
 **Expression** (`expression`): traits by samples or samples by traits, named in the first column and the header.
 Traits may be `SYMBOL` or `SYMBOL|ENTREZ`. Samples are patients' ids or TCGA barcodes, of which one aliquot per
 patient is chosen: first vial, then analyte H over R over T, then the highest plate, then the highest portion. Gene
-names that Excel made into dates are left out and named, never guessed. Raw values may be negative in at most 1 % of
-cells (batch-corrected tables), log2 values may not exceed 64, z-scores may not exceed 100.
+names that Excel made into dates are left out and named, never guessed. The declared `scale` is held against the values:
 
-**Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, 1 …) or `censorship` (1 =
-censored); cBioPortal's and GDC's own column names are known. Every other column is a covariate. Patients without a
-time, with a negative one or without a status are left out of the survival analysis and named.
+| scale | refused | noted in the ledger (B-SCALE) |
+| --- | --- | --- |
+| `raw` | more than 1 % of values negative (batch-corrected tables have some) | any negative value; none above 25 |
+| `log2` | a value above 64 | a value above 25; only whole numbers; centred on 0 with a fifth of values negative |
+| `zscore` | fewer than 1 % of values negative; a typical trait's mean over 3 sd from 0 | that mean over 1 sd from 0 |
+
+A trait that no table has, listed or asked for by its path, is left out as B-NOTRAIT with the nearest names; the other
+traits, the table and the report go on.
+
+**Clinical** (`clinical`): `patient`, `time` and `event` (`1:DECEASED`, `DECEASED`, `Dead`, yes, 1 …) or `censorship`
+(`censored`, yes, 1: no event; `uncensored`, `event`, no, 0: an event); cBioPortal's and GDC's own column names are
+known. Every other column is a covariate. Patients without a time, with a negative one or without a status are left
+out of the survival analysis and named.
 
 **Traits** (`traits` of a task): the column `trait`, or one name per line. Or chosen by variance within a panel, as
 Levy-Jurgenson et al. chose their breast cancer genes from PAM50: name the sheet in the study, then let it be written,

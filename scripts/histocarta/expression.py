@@ -1,36 +1,45 @@
 """How an expression matrix is read: names, duplicates, orientation, scale; every doubt is settled by a stated rule."""
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pyarrow.parquet as parquet
 
 from histocarta import barcodes
 from histocarta.errors import InputError, nearest
+from histocarta.scales import check_scale
 from histocarta.tables import (
     MISSING_WORDS,
     as_text_stream,
     check_columns,
+    decimal_hint,
     exclusion,
     exclusions_table,
     first_column,
     header_and_delimiter,
     is_missing,
+    is_number,
     open_table,
     read_rows,
+    totals,
 )
 
 Chooser = Callable[[Sequence[str]], list[str]]
 """From the sample names of a table to those that are wanted."""
 
-_MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec"
+# Excel writes months in the language of the machine: 2-Mar, 02. Mrz, 2-mars.
+_MONTH = (
+    "jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec|mrz|mär|märz|mai|okt|dez|mars|avr|juin|juil|août|févr|janv|déc"
+)
 _EXCEL_DATE = re.compile(
-    rf"\d{{1,2}}-(?:{_MONTH})(?:-\d{{2,4}})?|(?:{_MONTH})-\d{{1,2}}|\d{{4}}-\d\d-\d\d|\d+/\d+/\d+", re.I
+    rf"\d{{1,2}}(?:-|\.? )(?:{_MONTH})\.?(?:[- ]\d{{2,4}})?|(?:{_MONTH})[- ]\d{{1,4}}|\d{{4}}-\d\d-\d\d"
+    r"|\d+/\d+/\d+|\d{1,2}\.\d{1,2}\.\d{2,4}",
+    re.IGNORECASE,
 )
 _EXCEL_SERIAL = re.compile(r"(?:3[6-9]|4\d)\d{3}")  # days since 1900: 1998 to 2036
 _MISSING_SPELLINGS = sorted({"NaN"} | {text for word in MISSING_WORDS for text in (word, word.upper(), word.title())})
@@ -39,8 +48,6 @@ _RENAMED = (
     (r"SEPT(\d+)", r"SEPTIN\1"), (r"MARCH(\d+)", r"MARCHF\1"), (r"MARC([12])", r"MTARC\1"), (r"DEC1()", r"DELEC1\1"),
     (r"KNTC2()", r"NDC80\1"), (r"CDCA1()", r"NUF2\1"), (r"ORC6L()", r"ORC6\1"),
 )  # fmt: skip
-LARGEST_LOG2 = 64.0  # 2^64 reads do not exist
-FEW_NEGATIVE = 0.01  # batch-corrected raw tables (TCGA's EB++) hold some negative values
 
 
 def read_expression(
@@ -50,7 +57,8 @@ def read_expression(
 
     ``choose`` picks the wanted samples by name, so that a table of 11,000 samples is not held whole. Traits keep their
     full names (``SYMBOL|ENTREZ``). Left out with a row in the second table: Excel dates (never mapped back: MARCH2 and
-    MARC2 both became 2-Mar), ``?|ENTREZ``, merged duplicates; all-NaN traits stay and are named.
+    MARC2 both became 2-Mar), ``?|ENTREZ``, merged duplicates; all-NaN traits stay and are noted, as is a
+    doubtful scale. Its last rows say how many traits came and went on.
     Raises InputError for a repeated sample or (with ``duplicates: error``) trait, text among the numbers, a transposed
     table, and values that the declared scale cannot have.
     """
@@ -58,17 +66,19 @@ def read_expression(
     load = _load_parquet if Path(path).suffix == ".parquet" else _load_text
     frame, first_line = load(path, choose=choose, by_traits=by_traits)
     frame = frame.T if by_traits else frame
+    found = frame.shape[1]
     # Where a trait stands in the file: its line, or its column (the first holds the samples' names).
     places = [f"line {first_line + n}" if by_traits else f"column {2 + n}" for n in range(frame.shape[1])]
     frame, places, left_out = _cleaned_names(frame, places)
     frame, merged = _without_duplicates(frame, places, duplicates=duplicates, path=path)
-    _check_values(frame, scale=scale, path=path)
+    doubts = check_scale(frame, scale=scale, path=path)
     empty = [
-        exclusion("expression", "trait", name, "B-NOVALUE", f"no value in any sample of {path}")
+        exclusion("expression", "trait", name, "B-NOVALUE", f"no value in any sample of {path}", outcome="noted")
         for name in (frame.columns[frame.isna().all()] if len(frame) else [])
     ]
     frame.index.name, frame.columns.name = "sample", None
-    return frame, exclusions_table([*left_out, *merged, *empty])
+    sums = totals("expression", "trait", found=found, used=frame.shape[1], what=f"traits of {path}")
+    return frame, exclusions_table([*left_out, *merged, *empty, *doubts, *sums])
 
 
 def find_trait(trait: str, *, names: Iterable[str], table: str) -> str:
@@ -122,7 +132,13 @@ def _load_parquet(path: str | Path, *, choose: Chooser | None, by_traits: bool) 
     """A Parquet matrix: names in the index or, where that is a plain count, in the first column."""
     if not Path(path).is_file():
         raise InputError(f"Expected the table {path}, found no such file; check the path in the config")
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"Expected a whole Parquet file, found a damaged one: {path}; fetch it again ({said})"
+        ) from error
     if isinstance(frame.index, pd.RangeIndex):
         frame = frame.set_index(frame.columns[0])
     frame.index, frame.columns = frame.index.astype(str), frame.columns.astype(str)
@@ -145,18 +161,38 @@ def _load_text(path: str | Path, *, choose: Chooser | None, by_traits: bool) -> 
     columns = [number for number, name in enumerate(header) if number and (not by_traits or name in wanted)]
     if not columns:
         return pd.DataFrame(index=rows, dtype=float), header_line + 1
-    types = dict.fromkeys(columns, np.float64)
-    missing = dict.fromkeys(columns, _MISSING_SPELLINGS)
+    if not rows:
+        raise InputError(f"Expected rows below the header of {path}, found none")
     try:
-        with open_table(path) as stream:
+        with open_table(path) as stream, as_text_stream(stream) as text:
             frame = pd.read_csv(
-                as_text_stream(stream), sep=delimiter, header=None, skiprows=header_line,
-                usecols=columns, dtype=types, na_values=missing, keep_default_na=False,
+                text, sep=delimiter, header=None, skiprows=header_line, usecols=columns, keep_default_na=False,
+                dtype=dict.fromkeys(columns, np.float64), na_values=dict.fromkeys(columns, _MISSING_SPELLINGS),
             )  # fmt: skip
-    except ValueError as error:
-        raise _text_among_numbers(path) from error
-    frame.index, frame.columns = pd.Index(rows), [header[number] for number in columns]
+        frame.index = pd.Index(rows)
+    except ValueError:
+        frame = _cell_by_cell(path, columns=columns, wanted=None if by_traits else wanted)
+    frame.columns = [header[number] for number in columns]
     return frame if by_traits else frame[frame.index.isin(wanted)], header_line + 1
+
+
+def _cell_by_cell(path: str | Path, *, columns: list[int], wanted: set[str] | None) -> pd.DataFrame:
+    """The numbers of a text matrix that pandas cannot read: it has blanks around them, or text, which is named.
+
+    columns : which cells of a row are used; wanted : the names of the rows that are, None for all.
+    """
+    header, _, _ = header_and_delimiter(path)
+    names, values = [], []
+    for line, cells in read_rows(path):
+        if wanted is not None and cells[0] not in wanted:
+            continue
+        for number in columns:
+            if not (is_missing(cells[number]) or is_number(cells[number])):
+                found = f"column {header[number]!r}, found {cells[number]!r}{decimal_hint(cells[number])}"
+                raise InputError(f"Expected a number in {path}, line {line}, {found}")
+        names.append(cells[0])
+        values.append([np.nan if is_missing(cells[number]) else float(cells[number]) for number in columns])
+    return pd.DataFrame(np.array(values, float).reshape(len(names), len(columns)), index=pd.Index(names, dtype=object))
 
 
 def _chosen(samples: list[str], other: list[str], *, choose: Chooser | None, path: str | Path) -> list[str]:
@@ -173,26 +209,6 @@ def _chosen(samples: list[str], other: list[str], *, choose: Chooser | None, pat
     if twice:
         raise InputError(f"Expected every sample once in {path}, found twice: {', '.join(twice[:5])}")
     return kept
-
-
-def _text_among_numbers(path: str | Path) -> InputError:
-    """The error that names the first cell that is neither a number nor a word for a missing value."""
-    header, _, _ = header_and_delimiter(path)
-    for line, cells in read_rows(path):
-        for name, cell in zip(header[1:], cells[1:], strict=False):
-            if is_missing(cell) or _is_number(cell):
-                continue
-            hint = "; write decimals with a point" if _is_number(cell.replace(",", ".")) else ""
-            return InputError(f"Expected a number in {path}, line {line}, column {name!r}, found {cell!r}{hint}")
-    return InputError(f"Expected numbers in {path}, found a value that cannot be read as one")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _cleaned_names(frame: pd.DataFrame, places: list[str]) -> tuple[pd.DataFrame, list[str], list[dict]]:
@@ -247,29 +263,3 @@ def _without_duplicates(
     for name, values in columns.items():
         single[name] = values.to_numpy()
     return single, merged
-
-
-def _check_values(frame: pd.DataFrame, *, scale: str, path: str | Path) -> None:
-    """InputError where values are impossible on the declared scale, a warning where they are merely unlikely."""
-    values = frame.to_numpy()
-    if np.isinf(values).any():
-        row, column = np.argwhere(np.isinf(values))[0]
-        raise InputError(
-            f"Expected finite numbers in {path}, found inf for {frame.columns[column]!r} in {frame.index[row]!r}"
-        )
-    measured = values[~np.isnan(values)]
-    if not measured.size:
-        return
-    low, high, negative = measured.min(), measured.max(), float((measured < 0).mean())
-    found = f"values from {low:g} to {high:g}, {negative:.2%} negative"
-    # No upper limit for z-scores: in a real table (TCGA LUAD) genes measured in a handful of samples reach 7,000.
-    impossible = {"log2": high > LARGEST_LOG2, "raw": negative > FEW_NEGATIVE, "zscore": negative == 0}
-    if impossible[scale]:
-        raise InputError(f"Expected {scale} values in {path}, found {found}; state the true scale in the config")
-    doubts = {
-        "raw": (high < 25 or negative > 0, "log or batch-corrected values?"),
-        "zscore": (False, ""),
-        "log2": (False, ""),
-    }
-    if doubts[scale][0]:
-        warnings.warn(f"{path}: scale is declared {scale}, found {found}: {doubts[scale][1]}", stacklevel=3)

@@ -1,5 +1,6 @@
 """Which slides are high in a trait, which are low and which lie between: labels from the percentiles of bulk values."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ COLUMNS = {
     "slide": str, "patient": str, "value": float, "label": float, "above_median": float, "decile": np.int8,
     "percentile": float, "ood": str, "reason": str, "sample": str,
 }  # fmt: skip
+THRESHOLDS = ("low", "high", "median")
 MIN_PER_CLASS = 5  # fewer patients of a class cannot fill training and validation
 
 
@@ -115,20 +117,30 @@ def label_extremes(
     fitted_on : "non_test", the split's samples without a slide in the test part; or "all", every sample of the table.
     min_per_class : samples outside the test part that each class needs.
 
-    A trait that its values cannot label is "excluded" (B-NOVALUE, B-TIES: P20 = P80, or B-FEW), with an empty table.
-    Raises InputError for an unknown trait, no sample in common, or a split that does not fit the manifest.
+    A trait that no table has (B-NOTRAIT), or that its values cannot label (B-NOVALUE, B-TIES: P20 = P80, or B-FEW), is
+    "excluded", with an empty table: slides are tiled by then, and one trait must not cost the table and the report of
+    the others. The log says so too, where a trait was asked for by its path and the list of traits does not name it.
+    Raises InputError for no sample in common, or a split that does not fit the manifest.
     """
-    values, column = _read_trait(expression, trait=trait)
-    table = _join(_slides(manifest=manifest, split=split), values, expression=expression)
     rule = {"low": low, "high": high, "near": near, "centre": centre}
+    about = {"trait": trait, "rule": rule, "fitted_on": fitted_on, "version": VERSION["label"]}
+    slides = _slides(manifest=manifest, split=split)
+    try:
+        values, column = _read_trait(expression, trait=trait)
+    except InputError as error:
+        print(f"B-NOTRAIT {error}", file=sys.stderr)
+        write_table(slides.iloc[:0].reindex(columns=list(COLUMNS)).astype(COLUMNS), labels)
+        write_json(_NOTHING | about | {"code": "B-NOTRAIT", "reason": str(error)}, summary)
+        return
+    table = _join(slides, values, expression=expression)
     labelled, scale, fitted = _label(table, values, **rule, fitted_on=fitted_on)
     code, reason = _fault(labelled, scale, low=low, high=high, min_per_class=min_per_class)
     kept = labelled.iloc[:0] if code else labelled
     write_table(kept.reindex(columns=list(COLUMNS)).astype(COLUMNS), labels)
-    record = {
-        "trait": trait, "column": column, "status": "excluded" if code else "ok", "code": code, "reason": reason,
-        "thresholds": {key: getattr(scale, key, None) for key in ("low", "high", "median")}, "rule": rule,
-        "fitted_on": fitted_on, "fitted_samples": fitted, "n": _count(labelled), "version": VERSION["label"],
+    record = about | {
+        "column": column, "status": "excluded" if code else "ok", "code": code, "reason": reason,
+        "thresholds": {key: getattr(scale, key, None) for key in THRESHOLDS},
+        "fitted_samples": fitted, "n": _count(labelled),
         # Slides whose label fitting outside the test part changes (0 where fitted_on is "all").
         "changed_against_all": _changed(labelled, _label(table, values, **rule, fitted_on="all")[0]),
     }  # fmt: skip
@@ -255,3 +267,10 @@ def _count(table: pd.DataFrame) -> dict[str, int]:
     counts["not_measured"] = table["reason"] != ""
     counts |= {name: table["reason"] == name for name in ("no_expression", "one_sample")}
     return {name: int(rows.sum()) for name, rows in counts.items()}
+
+
+# What a summary says of a trait that has no values at all.
+_NOTHING = {
+    "column": None, "status": "excluded", "thresholds": dict.fromkeys(THRESHOLDS), "fitted_samples": 0,
+    "n": _count(pd.DataFrame({"reason": []})), "changed_against_all": None,
+}  # fmt: skip

@@ -14,6 +14,7 @@ import numpy as np
 
 from histocarta.errors import InputError, nearest
 from histocarta.files import replacing
+from histocarta.networks import SMALLEST_TILE
 from histocarta.tasks import Task
 
 SCALE, POOL, HEAD = "scale", "pool", "score"  # layers found by name; the last two stay in float32 whatever the rest is
@@ -44,8 +45,12 @@ def _tiny(images: keras.KerasTensor) -> keras.KerasTensor:
 
 
 NETWORKS: dict[str, Network] = {
-    "inception-v3": Network(_inception_v3, 75, "Szegedy et al. 2016, as in keras.applications; Levy-Jurgenson 2020"),
-    "tiny": Network(_tiny, 8, "for tests"),
+    "inception-v3": Network(
+        _inception_v3,
+        SMALLEST_TILE["inception-v3"],
+        "Szegedy et al. 2016, as in keras.applications; Levy-Jurgenson 2020",
+    ),
+    "tiny": Network(_tiny, SMALLEST_TILE["tiny"], "for tests"),
 }
 
 

@@ -6,16 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from histocarta.fidelity import Value
 from histocarta.fidelity import choice as fidelity_choice
-from histocarta.sheets import SAFE_NAME, TRAIT_NAME
-
-Name = Annotated[str, StringConstraints(pattern=f"^{SAFE_NAME.pattern}$")]
-# Stricter than folders need: these three are wildcards that must not be mistaken for one another.
-LayoutName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
-TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z]+$")]
-SchemeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
-TraitName = Annotated[str, StringConstraints(pattern=f"^{TRAIT_NAME.pattern}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Percentile = Annotated[float, Field(ge=0, le=100)]
+from histocarta.kinds import Cut, LayoutName, Name, Percentile, SchemeName, Share, TaskName, TraitName, TraitSet, Votes
+from histocarta.mpp import MPP_RANGE
+from histocarta.networks import SMALLEST_TILE
 
 
 class Section(BaseModel):
@@ -32,7 +25,7 @@ class ExpressionTable(Section):
         "traits_by_samples", description="what the rows are; a transposed table is refused"
     )
     scale: Literal["log2", "raw", "zscore"] = Field(
-        "log2", description="scale of the values; negative raw values and log2 values above 64 are refused"
+        "log2", description="scale of the values, which are held against it: see above"
     )
     duplicates: Literal["error", "mean", "max", "first"] = Field(
         "error", description="what becomes of rows with the same name (max: the row with the highest mean)"
@@ -57,7 +50,7 @@ class Cohort(Section):
     match_sample_types: bool | None = Field(
         None, description="exclude slides of another TCGA sample type than the expression; null: by `fidelity`"
     )
-    default_mpp: Annotated[float, Field(gt=0)] | None = Field(
+    default_mpp: Annotated[float, Field(ge=MPP_RANGE[0], le=MPP_RANGE[1])] | None = Field(
         None, description="um per pixel of slides for which sheet, vendor and TIFF tags say nothing"
     )
     mpp_from_objective: bool = Field(True, description="derive um per pixel from the objective power, with a warning")
@@ -120,10 +113,19 @@ class Labels(Section):
         None, description="patient: subtract each patient's mean first (studies of few patients)"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_cut(cls, given: Any) -> Any:
+        """One cut leaves nothing between, so that nothing can be near: the default gives way."""
+        one_cut = isinstance(given, dict) and "low" in given and given["low"] == given.get("high")
+        return {"near": 0.0, **given} if one_cut else given
+
     @model_validator(mode="after")
     def _ordered(self) -> "Labels":
         if self.low > self.high:
             raise ValueError("low not above high")
+        if self.near and 2 * self.near >= self.high - self.low:
+            raise ValueError("near of less than half of high - low, or 0, since what is near one is not near the other")
         return self
 
 
@@ -137,6 +139,12 @@ class Model(Section):
         0.99, ge=0, lt=1, description="Keras' momentum; use 0.9 where a run has only some hundred steps"
     )
     weights: str | None = Field(None, description="weights file to start from; null: random")
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> "Model":
+        if self.size < SMALLEST_TILE[self.network]:
+            raise ValueError(f"size of at least {SMALLEST_TILE[self.network]} px for {self.network}")
+        return self
 
 
 class Training(Section):
@@ -167,7 +175,9 @@ class Training(Section):
 class Vote(Section):
     """How the rounds' models become one."""
 
-    best: int = Field(3, ge=1, description="rounds, best by validation, that vote on each tile")
+    best: Votes = Field(
+        3, ge=1, description="rounds, best by validation, that vote on each tile; odd, so that no vote ties"
+    )
 
 
 class Task(Section):
@@ -201,7 +211,7 @@ class Heterogeneity(Section):
     """A set of traits whose joint heterogeneity is measured."""
 
     task: TaskName = Field(description="name of a task")
-    traits: list[TraitName] = Field(min_length=2, description="two or more traits of that task")
+    traits: TraitSet = Field(min_length=2, description="two or more traits of that task")
     min_tiles: int = Field(1, ge=1, description="tiles with a positive trait that a slide needs for an index")
     region: int = Field(
         4, ge=1, description="side in tiles of a region of HTA, which is also the block of the bootstrap"
@@ -220,7 +230,7 @@ class Heterogeneity(Section):
 class Survival(Section):
     """Survival by heterogeneity group."""
 
-    cuts: list[Annotated[list[Share], Field(min_length=2, max_length=2)]] = Field(
+    cuts: list[Cut] = Field(
         [[0.5, 0.5], [0.3, 0.7]], min_length=1, description="[a, b]: low is HTI <= a, high is HTI > b"
     )
     horizon_years: Annotated[float, Field(gt=0)] | None = Field(

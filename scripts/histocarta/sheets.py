@@ -8,35 +8,30 @@ import pandas as pd
 
 from histocarta import barcodes
 from histocarta.errors import InputError
-from histocarta.tables import fail, read_text_table, require_columns
+from histocarta.mpp import MPP_WORDS, is_mpp
+from histocarta.sheet_columns import REGION, SLIDE_COLUMNS, named_columns, region_faults
+from histocarta.tables import decimal_hint, fail, read_text_table, require_columns
 
-SLIDE_COLUMNS = (
-    "slide", "patient", "file", "mpp", "x", "y", "width", "height", "block", "exclude", "sample_type", "dx",
-)  # fmt: skip
-REGION = ("x", "y", "width", "height")
 # A slide's and a patient's id become a folder, a Snakemake wildcard and a shell word: nothing else may stand in them.
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 TRAIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._|@-]*")
-MPP_RANGE = (0.05, 20.0)  # um/px: from 100x oil immersion to an overview scan
-_NO = {"", "no", "false", "0"}
-_YES = {"yes", "true", "1", "x"}
+_NO = {"", "no", "n", "false", "f", "0", "0.0"}
+_YES = {"yes", "y", "true", "t", "1", "1.0", "x"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def read_slides(path: str | Path) -> pd.DataFrame:
     """Read ``slides.tsv`` (slide, patient, file; optional mpp, region, block, exclude and reason) and check every cell.
 
+    A region stands in x, y, width, height, or in one column ``region`` as ``x,y,width,height``.
     Returns text columns SLIDE_COLUMNS, one row per slide, in the sheet's order; blank where nothing is said.
     ``exclude`` holds the reason. ``sample_type`` and ``dx`` come from TCGA names. Raises one InputError for all faults.
     """
-    table = read_text_table(path)
-    require_columns(table, ["slide", "patient", "file"], path=path)
-    for name in (*SLIDE_COLUMNS, "reason"):
-        if name not in table:
-            table[name] = ""
-    problems = []
-    for line, row in zip(table.index, table.to_dict("records"), strict=True):
-        problems += [f"line {line}: {fault}" for fault in _faults(row)]
+    table = named_columns(read_text_table(path), path=path)
+    problems, rows = [], table.to_dict("records")
+    for line, row in zip(table.index, rows, strict=True):
+        problems += [f"line {line}: {fault}" for fault in (*region_faults(row), *_faults(row))]
+    table = pd.DataFrame(rows, index=table.index, columns=table.columns)
     for slide, lines in table.index.to_series().groupby(table["slide"].to_numpy()):
         if len(lines) > 1:
             problems.append(f"lines {', '.join(map(str, lines))}, column slide: {slide!r} stands more than once")
@@ -94,6 +89,11 @@ def read_cohort_slides(cohort: Mapping) -> pd.DataFrame:
     return read_slides(cohort["slides"])
 
 
+def mpp_of_file(file: str, *, slides: pd.DataFrame) -> str:
+    """The resolution of ``file``, which may hold many slides, by the first row that states one; else a blank."""
+    return next((mpp for mpp in slides.loc[slides["file"] == file, "mpp"] if mpp), "")
+
+
 def read_traits(traits: str | Path | Sequence[str]) -> list[str]:
     """Trait names from a list, or from the column ``trait`` (else the only column) of a sheet; each named once."""
     where = "the config"
@@ -121,8 +121,10 @@ def _faults(row: dict[str, str]) -> list[str]:
     ]
     if not row["file"] or "\0" in row["file"]:
         faults.append(f"column file: expected a path, found {row['file']!r}")
-    if row["mpp"] and not (MPP_RANGE[0] <= _number(row["mpp"]) <= MPP_RANGE[1]):
-        faults.append(f"column mpp: expected um per pixel ({MPP_RANGE[0]} to {MPP_RANGE[1]}), found {row['mpp']!r}")
+    if set("{}") & set(row["file"]):  # to Snakemake they are the marks of a wildcard
+        faults.append(f"column file: expected a path without {{ and }}, found {row['file']!r}; rename the file")
+    if row["mpp"] and not is_mpp(_number(row["mpp"])):
+        faults.append(f"column mpp: expected {MPP_WORDS}, found {row['mpp']!r}{decimal_hint(row['mpp'])}")
     given = [name for name in REGION if row[name]]
     if given and len(given) < len(REGION):
         faults.append(f"columns x, y, width, height: expected all four or none, found only {', '.join(given)}")
@@ -131,6 +133,8 @@ def _faults(row: dict[str, str]) -> list[str]:
         for name, low in zip(REGION, (0, 0, 1, 1), strict=True)
         if row[name] and not (row[name].isdecimal() and int(row[name]) >= low)
     ]
+    if row["reason"] and not row["exclude"]:
+        faults.append(f"column exclude: expected yes or no beside the reason {row['reason']!r}, found a blank")
     if row["sample_type"] and not re.fullmatch(r"\d\d", row["sample_type"]):
         faults.append(f"column sample_type: expected two digits such as 01, found {row['sample_type']!r}")
     if row["dx"] and not row["dx"].isdecimal():

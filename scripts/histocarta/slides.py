@@ -1,5 +1,6 @@
 """What a slide file is: whether it opens, what one pixel measures, and how its pixels come out as plain RGB."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ import openslide
 import tifffile
 
 from histocarta.errors import InputError
+from histocarta.files import replacing
+from histocarta.mpp import MPP_WORDS, is_mpp
 
-MPP_RANGE = (0.1, 2.0)  # um/px; a level 0 outside it is a mistaken tag (72 dpi reads as 353), not a microscope
 AXES_AGREE = 0.02  # mpp-x and mpp-y may differ by 2 %: scanners round, real anisotropy is a fault
 OBJECTIVE_AGREE = 1.4  # 40x slides measure 0.23-0.28 um/px; a factor of 1.4 from 10 / objective is another objective
 MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}  # TIFF 6.0, ResolutionUnit; "none" has no length
+FAULT_MARK = b"histocarta found no slide: "
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -40,7 +43,8 @@ def open_slide(path: str | Path) -> openslide.OpenSlide:
     """Open ``path`` with OpenSlide.
 
     A file that is there but is no readable slide raises :class:`SlideFault` ``S-OPEN`` with the cause found in its
-    first bytes, since OpenSlide says "Unsupported or missing image file" to all of them. A file that is gone raises
+    first bytes, since OpenSlide says "Unsupported or missing image file" to all of them. So does what
+    :func:`write_fault` left in a slide's place, with the fault that it holds. A file that is gone raises
     ``FileNotFoundError``: that is the machine's fault, not the data's.
     """
     if int(openslide.__library_version__.split(".")[0]) < 4:
@@ -60,11 +64,23 @@ def open_slide(path: str | Path) -> openslide.OpenSlide:
             head = stream.read(512)
     except PermissionError:
         raise SlideFault("S-OPEN", f"{path.name}: no permission to read it; chmod it, or exclude it") from None
+    if head.startswith(FAULT_MARK):
+        raise _read_fault(path)
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         cause = _why_unreadable(path, head, str(error))
         raise SlideFault("S-OPEN", f"{path.name}: not a slide OpenSlide can read ({cause}); {_size(path)}") from None
+
+
+def write_fault(fault: SlideFault, path: str | Path) -> None:
+    """Put ``fault`` in the place of a slide that could not be made, so that whoever opens it raises it again."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(FAULT_MARK + json.dumps([fault.code, fault.reason]).encode())
+
+
+def _read_fault(path: Path) -> SlideFault:
+    return SlideFault(*json.loads(path.read_bytes().removeprefix(FAULT_MARK)))
 
 
 def check_pixels(path: str | Path) -> None:
@@ -107,8 +123,8 @@ def resolve_mpp(
     nothing. A TIFF resolution outside the range (72 dpi) is a viewer's default and is passed over with a warning.
     """
     for where, given in (("slides.tsv, column mpp", sheet_mpp), ("default_mpp", default_mpp)):
-        if given is not None and not MPP_RANGE[0] <= given <= MPP_RANGE[1]:
-            raise InputError(f"Expected {_range()} for {slide} in {where}, found {given:g}; give um per level-0 pixel")
+        if given is not None and not is_mpp(given):
+            raise InputError(f"Expected {MPP_WORDS} for {slide} in {where}, found {given:g}; give um per level-0 pixel")
     warnings: list[str] = []
     if sheet_mpp is not None:
         return Resolution(float(sheet_mpp), "sheet", tuple(_disagreement(properties, sheet_mpp)))
@@ -117,7 +133,7 @@ def resolve_mpp(
     if tiff := _tiff_mpp(properties, slide, warnings):
         return Resolution(tiff, "tiff", (*warnings, *_disagreement(properties, tiff)))
     objective = objective_power(properties)
-    if objective and mpp_from_objective and MPP_RANGE[0] <= 10 / objective <= MPP_RANGE[1]:
+    if objective and mpp_from_objective and is_mpp(10 / objective):
         warnings.append(f"mpp {10 / objective:g} is derived from the objective power {objective:g}, not measured")
         return Resolution(10 / objective, "objective", tuple(warnings))
     if default_mpp is not None:
@@ -201,10 +217,6 @@ def _size(path: Path) -> str:
     return f"file has {path.stat().st_size:,} bytes"
 
 
-def _range() -> str:
-    return f"{MPP_RANGE[0]:g}-{MPP_RANGE[1]:g} um/px"
-
-
 def _number(text: object) -> float | None:
     """A finite number, with a decimal point or a decimal comma (European scanners), or None."""
     try:
@@ -225,9 +237,9 @@ def _vendor_mpp(properties: Mapping[str, str], slide: str) -> float | None:
         return None
     values = [_number(text) for text in texts]
     for text, value in zip(texts, values, strict=True):
-        if value is None or not MPP_RANGE[0] <= value <= MPP_RANGE[1]:
+        if value is None or not is_mpp(value):
             said = f'"{text}"' if value is None else f"{value:g} um/px"
-            raise SlideFault("S-MPP", f"{slide}: {said} outside {_range()}; set mpp in slides.tsv")
+            raise SlideFault("S-MPP", f"{slide}: {said} outside {MPP_WORDS}; set mpp in slides.tsv")
     return _mean_of_axes(values, slide)
 
 
@@ -241,8 +253,8 @@ def _tiff_mpp(properties: Mapping[str, str], slide: str, warnings: list[str]) ->
         warnings.append(f"TIFF resolution {densities[0]:g} has no unit of length and is not used")
         return None
     values = [MICRONS_PER_UNIT[unit] / density if density > 0 else 0.0 for density in densities]
-    if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in values):
-        warnings.append(f"TIFF resolution of {densities[0]:g} per {unit} is outside {_range()} and is not used")
+    if not all(map(is_mpp, values)):
+        warnings.append(f"TIFF resolution of {densities[0]:g} per {unit} is outside {MPP_WORDS} and is not used")
         return None
     return _mean_of_axes(values, slide)
 

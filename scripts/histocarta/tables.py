@@ -20,6 +20,7 @@ MISSING_WORDS = frozenset(
 """Words, in lower case, that stand for «no value» in GDC, cBioPortal, R and Excel exports."""
 EXCLUSION_COLUMNS = ("stage", "kind", "item", "code", "reason", "count", "outcome")
 MAX_UNPACKED_BYTES = 20 * 2**30  # EB++ expression is 1.9 GB; a table beyond 20 GB is a mistake or a decompression bomb
+_DEMO = Path("data/demo")  # a fresh checkout plans the demo, whose cohort is simulated and not stored
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -29,7 +30,8 @@ def open_table(path: str | Path) -> Iterator[BinaryIO]:
     """Open a table, plain or gzip, as bytes after its byte order mark; InputError where it is no text table."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"Expected the table {path}, found no such file; check the path in the config")
+        mend = "make data/demo/slides.tsv writes it" if path.parent == _DEMO else "check the path in the config"
+        raise InputError(f"Expected the table {path}, found no such file; {mend}")
     if path.suffix.lower() in _SPREADSHEETS:
         raise InputError(f"Expected a text table, found the spreadsheet {path}; save the sheet as tab-separated text")
     with path.open("rb") as probe:
@@ -130,6 +132,20 @@ def is_missing(text: str) -> bool:
     return text.strip().lower() in MISSING_WORDS
 
 
+def is_number(text: str) -> bool:
+    """Whether a cell is a number with a decimal point (Python's own ``1_000`` is none)."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def decimal_hint(text: str) -> str:
+    """What to do about a cell that would be a number with a point where it has a comma; else nothing."""
+    return "; write decimals with a point" if is_number(text.replace(",", ".", 1)) and "," in text else ""
+
+
 def require_columns(frame: pd.DataFrame, names: list[str], *, path: str | Path) -> None:
     """InputError naming the columns of ``names`` that ``frame`` lacks and those that it has."""
     absent = [name for name in names if name not in frame.columns]
@@ -157,6 +173,14 @@ def exclusion(
     }  # fmt: skip
 
 
+def totals(stage: str, kind: str, *, found: int, used: int, what: str) -> list[dict[str, str | int]]:
+    """How many of a kind came in and how many went on, counted apart from the rows between: the ledger adds them up."""
+    return [
+        exclusion(stage, kind, "", "", what, count=found, outcome="in"),
+        exclusion(stage, kind, "", "", f"{what}, used", count=used, outcome="used"),
+    ]
+
+
 def exclusions_table(rows: list[dict]) -> pd.DataFrame:
     """Exclusion rows as a table with the columns that every exclusions file has."""
     return pd.DataFrame(rows, columns=list(EXCLUSION_COLUMNS))
@@ -172,5 +196,5 @@ def _decode(line: bytes, path: str | Path, number: int) -> str:
 
 
 def as_text_stream(stream: BinaryIO) -> io.TextIOWrapper:
-    """The opened table as UTF-8 text, for the CSV readers."""
+    """The opened table as UTF-8 text, for the CSV readers; use it in a ``with``, at whose end both are closed."""
     return io.TextIOWrapper(stream, encoding="utf-8", newline="")

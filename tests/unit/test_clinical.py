@@ -27,7 +27,8 @@ def problem(path, unit="months"):
 @pytest.mark.parametrize(
     ("word", "event"),
     [("1:DECEASED", 1), ("DECEASED", 1), ("Dead", 1), ("dead", 1), ("1", 1), ("1.0", 1),
-     ("0:LIVING", 0), ("LIVING", 0), ("Alive", 0), ("0", 0)],
+     ("0:LIVING", 0), ("LIVING", 0), ("Alive", 0), ("0", 0), ("censored", 0), ("TRUE", 1), ("yes", 1), ("FALSE", 0),
+     ("no", 0)],
 )  # fmt: skip
 def test_every_spelling_of_the_vital_status(sheet, word, event):
     # cBioPortal writes 1:DECEASED since v3.4.0; the released code's == "DECEASED" then finds nobody.
@@ -35,15 +36,27 @@ def test_every_spelling_of_the_vital_status(sheet, word, event):
     assert list(frame["event"]) == [event, 1]
 
 
-def test_a_censorship_column_is_the_opposite(sheet):
-    # In the MCAT tables 1 means censored.
-    frame, _ = read(sheet("patient time censorship\np1 10 1\np2 20 0\n"))
-    assert list(frame["event"]) == [0, 1]
+@pytest.mark.parametrize(
+    ("word", "event"),
+    [("1", 0), ("1.0", 0), ("censored", 0), ("Censored", 0), ("yes", 0), ("TRUE", 0),
+     ("0", 1), ("uncensored", 1), ("event", 1), ("no", 1), ("false", 1)],
+)  # fmt: skip
+def test_a_censorship_column_says_who_had_no_event(sheet, word, event):
+    # In the MCAT tables 1 means censored; the word itself says so too.
+    frame, _ = read(sheet(f"patient time censorship\np1 10 {word}\np2 20 0\n"))
+    assert list(frame["event"]) == [event, 1]
+
+
+@pytest.mark.parametrize("word", ["Dead", "1:DECEASED", "LIVING"])
+def test_alive_and_dead_are_no_words_of_a_censorship_column(sheet, word):
+    message = problem(sheet(f"patient time censorship\np1 10 {word}\np2 20 0\n"))
+    assert f"line 2, column censorship: B-STATUS '{word}'" in message
+    assert "(censorship columns know censored, yes, TRUE, 1, uncensored, event, no, FALSE, 0)" in message
 
 
 def test_an_unknown_word_is_an_error_with_line_and_nearest(sheet):
     message = problem(sheet("patient time event\np1 10 Dead\np2 5 Deceasd\n"))
-    assert "line 3, column event: B-STATUS 'Deceasd'; nearest: DECEASED" in message
+    assert "line 3, column event: B-STATUS 'Deceasd'; nearest: DECEASED (event columns know 1:DECEASED, " in message
 
 
 @pytest.mark.parametrize(("unit", "time", "months"), [("months", 12, 12), ("years", 2, 24), ("days", 365.25, 12)])
@@ -56,8 +69,9 @@ def test_negative_and_missing_go_to_the_ledger_and_zero_stays(sheet):
     rows = "patient time event\np1 -5 1\np2 [Not_Available] 1\np3 7 NA\np4 0 0\np5 9 1\n"
     frame, left_out = read(sheet(rows))
     assert list(frame["patient"]) == ["p4", "p5"]
-    assert left_out[["kind", "item", "code"]].to_numpy().tolist() == [
-        ["patient", "p2", "B-NOTIME"], ["patient", "p1", "B-NEGATIVE"], ["patient", "p3", "B-NOEVENT"],
+    assert left_out[["kind", "item", "code", "outcome", "count"]].to_numpy().tolist() == [
+        ["patient", "p2", "B-NOTIME", "excluded", 1], ["patient", "p1", "B-NEGATIVE", "excluded", 1],
+        ["patient", "p3", "B-NOEVENT", "excluded", 1], ["patient", "", "", "in", 5], ["patient", "", "", "used", 2],
     ]  # fmt: skip
 
 
@@ -67,7 +81,9 @@ def test_nobody_dead_is_an_error(sheet):
 
 
 def test_text_as_time_is_named(sheet):
-    assert "line 2, column time: expected a number, found '5,5'" in problem(sheet("patient time event\np1 5,5 1\n"))
+    assert "line 2, column time: expected a number, found '5,5'; write decimals with a point" in problem(
+        sheet("patient time event\np1 5,5 1\n")
+    )
 
 
 def test_cbioportal_names_and_comments_are_known(sheet):
@@ -90,12 +106,16 @@ def test_gdc_death_date_has_precedence(sheet):
     frame, left_out = read(sheet(text))
     assert frame["patient"].tolist() == ["TCGA-A2-A0T2", "TCGA-A2-A04P"]
     assert frame["time"].tolist() == pytest.approx([12, 24])
-    assert left_out["item"].tolist() == ["TCGA-A2-A04Q"]
+    assert left_out.loc[left_out["outcome"] == "excluded", "item"].tolist() == ["TCGA-A2-A04Q"]
 
 
 def test_a_patient_with_two_samples_is_one_and_a_contradiction_is_an_error(sheet):
-    frame, _ = read(sheet("patient sample time event\np1 a 5 1\np1 b 5 1\n"))
-    assert len(frame) == 1 and frame.loc[0, "sample"] == "a"
+    frame, noted = read(sheet("patient sample time event age\np1 a 5 1 60\np1 b 5 1 60\np2 c 6 1 70\np2 c 6 1 70\n"))
+    assert list(frame["patient"]) == ["p1", "p2"] and frame.loc[0, "sample"] == "a"
+    assert noted[["item", "code", "outcome", "count"]].to_numpy().tolist() == [
+        ["p1", "B-REPEATED", "noted", 1], ["", "", "in", 2], ["", "", "used", 2],
+    ]  # fmt: skip
+    assert noted.loc[0, "reason"] == "lines 2 and 3 differ in sample: line 2 is used"
     message = problem(sheet("patient time event\np1 5 1\np2 5 1\np1 6 1\n"))
     assert "lines 2 and 4: patient 'p1' with different times or events" in message
 

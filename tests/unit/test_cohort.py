@@ -3,6 +3,8 @@ import pytest
 from histocarta.cohort import prepare_cohort
 from histocarta.errors import InputError
 from histocarta.files import read_table
+from histocarta.ledger import COLUMNS, mismatches
+from histocarta.ledger_slides import sheet_rows
 
 SETTINGS = {"orientation": "traits_by_samples", "scale": "log2", "duplicates": "error"}
 
@@ -11,7 +13,7 @@ SETTINGS = {"orientation": "traits_by_samples", "scale": "log2", "duplicates": "
 def cohort(tmp_path):
     """Writes a cohort's sheets and prepares it; gives the four tables back."""
 
-    def prepare(*, slides, tables, clinical=None, **settings):
+    def prepare(*, slides, tables, clinical=None, more=(), **settings):
         (tmp_path / "slides.tsv").write_text(
             "slide\tpatient\tfile\n" + "".join(f"{s}\t{p}\t{s}.svs\n" for s, p in slides)
         )
@@ -26,10 +28,18 @@ def cohort(tmp_path):
             specs.append(SETTINGS | {"path": str(path)})
         names = {"slides": "s.tsv", "expression": "e.parquet", "clinical": "c.parquet", "exclusions": "x.tsv"}
         outputs = {name: str(tmp_path / "out" / file) for name, file in names.items()}
-        prepare_cohort(**outputs, **(sheets | {"tables": specs} | settings))
+        prepare_cohort(**outputs, **(sheets | {"tables": specs or more} | settings))
         return {name: read_table(path) for name, path in outputs.items()}
 
     return prepare
+
+
+def lost(made):
+    return made["exclusions"][made["exclusions"]["outcome"] == "excluded"]
+
+
+def noted(made):
+    return made["exclusions"][made["exclusions"]["outcome"] == "noted"]
 
 
 PLAIN = [("s1", "p1"), ("s2", "p2")]
@@ -45,7 +55,7 @@ def test_tables_meet_by_patient(cohort):
     assert made["expression"].index.tolist() == ["p1", "p2"] and made["expression"].index.name == "sample"
     assert made["expression"]["A"].tolist() == [1, 2] and made["expression"]["miR"].isna().tolist() == [False, True]
     assert made["clinical"].to_dict("records") == [{"patient": "p1", "time": 5.0, "event": 1, "stage": "II"}]
-    assert made["exclusions"].to_numpy().tolist() == [
+    assert lost(made).to_numpy().tolist() == [
         ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1", "excluded"]
     ]
 
@@ -60,7 +70,7 @@ def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do
     clinical = "patient\ttime\tevent\np3\t5\t1\n"
     made = cohort(slides=PLAIN, tables=["gene\tp1\tp3\tq1\tq2\nA\t1\t3\t4\t5\n"], clinical=clinical)
     assert made["expression"].index.tolist() == ["p1", "p3"]
-    row = made["exclusions"].iloc[0]
+    row = lost(made).iloc[0]
     assert (row["kind"], row["code"], row["count"]) == ("sample", "B-STRANGER", "2")
     assert row["reason"] == "2 samples of patients with neither slide nor clinical data"
 
@@ -80,7 +90,7 @@ ALIQUOTS = (
 def test_one_aliquot_per_patient_of_the_preferred_sample_type(cohort):
     made = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS])
     assert made["expression"]["A"].to_dict() == {"TCGA-A2-A0T2": 2.0, "TCGA-E2-A15E": 5.0}
-    left_out = made["exclusions"].set_index("item")
+    left_out = lost(made).set_index("item")
     assert left_out["code"].to_dict() == {
         "TCGA-A2-A0T2-01A-11R-A084-07": "B-ALIQUOT",
         "TCGA-E2-A15E-06A-11R-A12D-07": "B-ALIQUOT",
@@ -111,23 +121,63 @@ def test_a_sample_type_that_expression_by_patient_cannot_confirm_is_noted(cohort
     assert (made["slides"]["exclude"] == "").all()
     why = "sample type 06 could not be checked: expression is named by patient"
     row = ["sheet", "slide", "TCGA-E2-A15E-06Z-00-DX1", "B-NOTYPE", why, "1", "noted"]
-    assert made["exclusions"].to_numpy().tolist() == [row]
+    assert noted(made).to_numpy().tolist() == [row] and lost(made).empty
     assert "the sample types of 3 slides could not be checked" in capsys.readouterr().out
     loose = cohort(slides=TCGA_SLIDES, tables=[by_patient], match_sample_types=False)
-    assert loose["exclusions"].empty
+    assert noted(loose).empty and lost(loose).empty
 
 
 def test_slides_without_expression_or_without_a_type_are_not_noted(cohort):
     without = cohort(slides=[*PLAIN, TCGA_SLIDES[1]], tables=["gene\tp1\nA\t1\n"])
-    assert without["exclusions"].empty
+    assert noted(without).empty and lost(without).empty
 
 
 def test_tables_must_agree_on_a_patients_sample_type(cohort):
     second = "miRNA\tTCGA-A2-A0T2-06A\tTCGA-E2-A15E-01A\nmiR\t1\t2\n"
     made = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS, second])
     assert made["expression"]["miR"].isna().to_dict() == {"TCGA-A2-A0T2": True, "TCGA-E2-A15E": False}
-    row = made["exclusions"].set_index("item").loc["TCGA-A2-A0T2"]
+    row = lost(made).set_index("item").loc["TCGA-A2-A0T2"]
     assert row["code"] == "B-TYPE" and row["reason"].endswith("holds another sample type than the tables before it")
+
+
+@pytest.mark.parametrize("named_first", [True, False])
+def test_a_table_named_by_patient_differs_from_no_sample_type(cohort, named_first):
+    named = "miRNA\tTCGA-A2-A0T2\tTCGA-E2-A15E\nmiR\t1\t2\n"
+    made = cohort(slides=TCGA_SLIDES, tables=[named, ALIQUOTS] if named_first else [ALIQUOTS, named])
+    assert made["expression"]["miR"].to_dict() == {"TCGA-A2-A0T2": 1.0, "TCGA-E2-A15E": 2.0}
+    assert made["expression"]["A"].to_dict() == {"TCGA-A2-A0T2": 2.0, "TCGA-E2-A15E": 5.0}
+    assert "B-TYPE" not in set(lost(made).loc[~lost(made)["reason"].str.contains("11"), "code"])
+    # The type that one table states is the patient's, whichever table comes first.
+    assert made["slides"].set_index("slide").loc["TCGA-E2-A15E-06Z-00-DX1", "exclude"].startswith("sample type 06")
+
+
+def test_what_came_in_was_used_or_left_out_and_the_ledger_adds_it_up(cohort):
+    second = "miRNA\tTCGA-A2-A0T2-06A\tTCGA-E2-A15E-01A\tq\nmiR\t1\t2\t3\n?\t1\t2\t3\n"
+    clinical = "patient\ttime\tevent\tstage\nTCGA-A2-A0T2\t5\t1\tII\nTCGA-A2-A0T2\t5\t1\tIII\np2\t-1\t0\tI\n"
+    made = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS, second], clinical=clinical)
+    counts = made["exclusions"].astype({"count": int}).groupby(["stage", "kind", "outcome"])["count"].sum()
+    assert counts["expression", "sample"].to_dict() == {"in": 9, "used": 3, "excluded": 6}
+    assert counts["expression", "trait"].to_dict() == {"in": 3, "used": 2, "excluded": 1}
+    assert counts["clinical", "patient"].to_dict() == {"in": 2, "used": 1, "excluded": 1, "noted": 1}
+    sheet = made["slides"]
+    rows = pd.DataFrame(sheet_rows(sheet, made["exclusions"]), columns=COLUMNS)
+    assert mismatches(rows) == [] and set(rows["outcome"]) == {"in", "used", "excluded", "noted"}
+    one_less = made["exclusions"].drop(lost(made).index[0])
+    assert "in, but" in mismatches(pd.DataFrame(sheet_rows(sheet, one_less), columns=COLUMNS))[0]
+
+
+def test_columns_that_are_not_used_are_noted(cohort, tmp_path):
+    (tmp_path / "more.tsv").write_text("slide\tpatient\tfile\tsite\ns1\tp1\ta.svs\tnorth\n")
+    made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"], slides_sheet=str(tmp_path / "more.tsv"))
+    noted = made["exclusions"][made["exclusions"]["outcome"] == "noted"]
+    assert noted[["stage", "kind", "item", "code"]].to_numpy().tolist() == [["sheet", "column", "site", "B-COLUMN"]]
+
+
+def test_a_sample_twice_is_named_with_its_table(cohort, tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text("sample\tA\np1\t1\np1\t2\n")
+    with pytest.raises(InputError, match=rf"Expected every sample once in {path}, found 'p1' 2 times"):
+        cohort(slides=PLAIN, tables=[], more=[SETTINGS | {"path": str(path), "orientation": "samples_by_traits"}])
 
 
 def test_no_overlap_shows_one_id_of_each_kind(cohort):

@@ -138,6 +138,43 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
             lambda m: m["splits"]["80-10-10"].update(test=0.6, validation=0.5),
             "Expected test + validation below 1 in splits.80-10-10",
         ),
+        (
+            lambda m: m["tasks"]["extremes"].update(labels={"low": 50, "high": 50, "near": 60}),
+            "Expected near of less than half of high - low, or 0, since what is near one is not near the other",
+        ),
+        (lambda m: m["tasks"]["extremes"].update(labels={"near": 40}), "Expected near of less than half of high - low"),
+        (
+            lambda m: m["tasks"]["extremes"].update(model={"size": 64}),
+            "Expected size of at least 75 px for inception-v3 at tasks.extremes.model, found {'size': 64}",
+        ),
+        (
+            lambda m: m["tasks"]["extremes"].update(vote={"best": 2}),
+            "Expected an odd number of votes, which cannot tie at tasks.extremes.vote.best, found 2",
+        ),
+        (
+            lambda m: m["tasks"]["extremes"].update(vote={"best": 7}),
+            "Expected at most the 5 rounds of splits.80-10-10 at tasks.extremes.vote.best, found 7; lower it, or draw",
+        ),
+        (
+            lambda m: m["tasks"]["extremes"].update(model={"weights": "none.h5"}),
+            "Expected a file of weights at tasks.extremes.model.weights, found nothing at none.h5",
+        ),
+        (
+            lambda m: m.update(survival={"cuts": [[0.5, 0.5], [0.7, 0.3]]}),
+            "Expected [a, b] with a not above b at survival.cuts.1, found [0.7, 0.3]",
+        ),
+        (
+            lambda m: m.update(heterogeneity=[{"task": "extremes", "traits": ["A", "A"]}]),
+            "Expected every trait once at heterogeneity.0.traits, found ['A', 'A']",
+        ),
+        (
+            lambda m: m.update(heterogeneity=[{"task": "extremes", "traits": list(names)} for names in ("AB", "BA")]),
+            "Expected every set of traits once in heterogeneity, found B+A of task extremes at 1 and at 0; remove one",
+        ),
+        (
+            lambda m: m["cohorts"]["one"].update(default_mpp=5),
+            "Expected less than or equal to 2 at cohorts.one.default_mpp, found 5",
+        ),
         (lambda m: m.update(fidelity="papper"), "found 'papper'; nearest: paper"),
         (
             lambda m: m.update(fidelity_overrides={"poling": "paper"}),
@@ -152,6 +189,29 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
 def test_each_mistake_is_named_with_its_place(small, change, expected):
     change(small)
     assert expected in problems_of(small)
+
+
+def test_one_cut_has_nothing_near(small):
+    small["tasks"]["extremes"]["labels"] = {"low": 50, "high": 50}
+    assert read_study(small).tasks["extremes"].labels.near == 0
+
+
+def test_leaving_patients_out_may_vote_with_any_number_of_rounds(small):
+    small["splits"]["80-10-10"] = {"leave_out": "patient", "rounds": 1}
+    assert read_study(small).tasks["extremes"].vote.best == 3
+
+
+def test_a_key_that_stands_twice_is_named_with_its_lines(small, tmp_path):
+    path = tmp_path / "study.yaml"
+    layouts = "layouts: &grid\n  grid: {size: 75, mpp: 0.5, size: 512}\nother: [*grid, *grid]"
+    path.write_text(f"study: small\nseed: 1\n{layouts}\nseed: 2\n")
+    with pytest.raises(InputError) as caught:
+        read_study(small, files=[path])
+    message = str(caught.value)
+    assert message.startswith("2 problems in the config:")
+    assert f"Expected every key once in {path}, found 'seed' in lines 2 and 6; keep one" in message
+    assert "found 'layouts.grid.size' in lines 4 and 4; keep one" in message
+    assert read_study(small, files=[CONFIG / "demo.yaml"]).seed == 1
 
 
 def test_all_problems_come_in_one_message(small):

@@ -1,4 +1,4 @@
-"""Plain pictures become slides: what comes out opens, says its mpp, looks the same; what cannot is refused."""
+"""Plain pictures become slides: what comes out opens, says its mpp, looks the same; what cannot says why."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ import pyvips
 import tifffile
 from histocarta.errors import InputError
 from histocarta.images import import_image
-from histocarta.slides import check_pixels, open_slide, read_rgb, resolve_mpp
+from histocarta.slides import SlideFault, check_pixels, open_slide, read_rgb, resolve_mpp
 from PIL import Image
 from slide_kit import slide_pixels
 
@@ -84,44 +84,69 @@ def test_other_colours_are_refused(tmp_path, name, found):
         Image.fromarray(PIXELS).convert("LA").save(image)
     else:
         tifffile.imwrite(image, PIXELS.astype(np.uint16), photometric="rgb")
-    with pytest.raises(InputError, match=rf"^S-COLOUR {name}: expected RGB of 8 bits, found {found}; convert it first"):
-        imported(image)
-    assert not (tmp_path / "out.tif").exists()
+    reason = rf"^S-COLOUR {name}: {found}, need RGB of 8 bits; convert it first"
+    with pytest.raises(SlideFault, match=reason):
+        open_slide(imported(image))
 
 
 @pytest.mark.parametrize(
     ("mpp", "message"),
     [
-        (None, r"Expected microns per pixel for the picture p\.png, found none; set mpp in slides\.tsv"),
-        ("", r"found none; set mpp"),
         (20, r"Expected 0\.1-2 um/px for the picture p\.png, found 20; mend slides\.tsv"),
         ("half", r"Expected a number of um/px for the picture p\.png, found 'half'; mend slides\.tsv"),
     ],
 )
-def test_without_a_resolution_nothing_is_imported(tmp_path, mpp, message):
+def test_a_resolution_that_cannot_be_is_the_users_error(tmp_path, mpp, message):
     Image.fromarray(PIXELS).save(tmp_path / "p.png")
     with pytest.raises(InputError, match=message):
         imported(tmp_path / "p.png", mpp)
+    assert not (tmp_path / "out.tif").exists()
 
 
-def test_a_rotation_mark_is_refused_because_coordinates_would_mean_two_things(tmp_path):
+@pytest.mark.parametrize("mpp", [None, ""])
+def test_without_a_resolution_the_tags_say_nothing_and_the_default_speaks(tmp_path, mpp):
+    Image.fromarray(PIXELS).save(tmp_path / "p.png")
+    with open_slide(imported(tmp_path / "p.png", mpp)) as handle:
+        properties, settings = dict(handle.properties), {"mpp_from_objective": True, "slide": "S1"}
+    found = resolve_mpp(properties, sheet_mpp=None, default_mpp=0.5, **settings)
+    assert (found.mpp, found.source, found.warnings) == (0.5, "default", ())
+    with pytest.raises(
+        SlideFault, match=r"^S-MPP S1: no microns per pixel in the file; set mpp in slides\.tsv, or def"
+    ):
+        resolve_mpp(properties, sheet_mpp=None, default_mpp=None, **settings)
+
+
+def test_a_rotation_mark_is_a_fault_because_coordinates_would_mean_two_things(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(PIXELS).save(tmp_path / "p.jpg", exif=exif)
-    with pytest.raises(InputError, match=r"found p\.jpg with EXIF orientation 6; turn and save it first"):
-        imported(tmp_path / "p.jpg")
+    with pytest.raises(SlideFault, match=r"^S-TURNED p\.jpg: EXIF orientation 6; turn and save it first"):
+        open_slide(imported(tmp_path / "p.jpg"))
 
 
-def test_a_picture_cut_short_or_no_picture_is_refused_and_leaves_nothing(tmp_path):
+def test_a_picture_cut_short_or_no_picture_is_a_fault_of_its_slide(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "p.jpg")
     whole = (tmp_path / "p.jpg").read_bytes()
     (tmp_path / "p.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"Expected a readable JPEG, PNG or TIFF, found p\.jpg: "):
-        imported(tmp_path / "p.jpg")
     (tmp_path / "q.png").write_text("<html>")
-    with pytest.raises(InputError, match=r"found q\.png: "):
-        imported(tmp_path / "q.png")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.jpg", "q.png"]
+    for name in ("p.jpg", "q.png"):
+        with pytest.raises(
+            SlideFault, match=rf"^S-OPEN {name}: not a readable JPEG, PNG or TIFF \(.*\); save it again"
+        ):
+            open_slide(imported(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "p.jpg", "q.png"]
+
+
+def test_a_fault_of_the_machine_fails_the_job(tmp_path, monkeypatch):
+    Image.fromarray(PIXELS).save(tmp_path / "p.png")
+
+    def full(*_, **__):
+        raise pyvips.Error("unable to write: no space left on device")
+
+    monkeypatch.setattr(pyvips.Image, "tiffsave", full, raising=False)
+    with pytest.raises(pyvips.Error, match="no space left"):
+        imported(tmp_path / "p.png")
+    assert not (tmp_path / "out.tif").exists()
 
 
 @pytest.mark.real

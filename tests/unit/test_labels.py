@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ VALUES = st.lists(st.floats(-100, 100).map(lambda v: round(v, 3)), min_size=12, 
 
 def study(folder, values, *, tested=(), slides_each=1, blocks=1):
     """One patient per value ("p000", …), its slides, and a split that tests the patients in ``tested``."""
+    folder.mkdir(exist_ok=True)
     patients = [f"p{k:03d}" for k in range(len(values))]
     expression = pd.DataFrame({"MKI67|4288": values, "ESR1|2099": 0.0}, index=pd.Index(patients, name="sample"))
     write_table(expression, folder / "expression.parquet", index=True)
@@ -179,9 +181,29 @@ def test_too_few_of_a_class_outside_the_test_part(tmp_path):
     assert run(tmp_path, min_per_class=4)[1]["status"] == "ok"
 
 
-def test_unknown_trait_names_the_nearest(tmp_path):
-    with pytest.raises(InputError, match=r"Expected trait 'MK167' among the 2 traits of .*; nearest: MKI67; correct"):
-        run(study(tmp_path, np.arange(20.0)), trait="MK167")
+@pytest.mark.parametrize(
+    ("trait", "names", "reason"),
+    [
+        ("MK167", ["MKI67|4288", "ESR1|2099"], r"Expected trait 'MK167' among the 2 traits of .*; nearest: MKI67"),
+        (
+            "SLC35E2",
+            ["SLC35E2|728661", "SLC35E2|9906"],
+            r"found SLC35E2\|728661, SLC35E2\|9906; name one of them in full",
+        ),
+    ],
+    ids=["absent", "two genes of one symbol"],
+)
+def test_a_trait_that_no_table_has_is_left_out_and_stops_no_other(tmp_path, capsys, trait, names, reason):
+    folder = study(tmp_path, np.arange(30.0))
+    values = pd.DataFrame(1.0, index=pd.Index([f"p{k:03d}" for k in range(30)], name="sample"), columns=names)
+    write_table(values, folder / "expression.parquet", index=True)
+    table, summary = run(folder, trait=trait)
+    assert table.empty and [*table.index.names, *table.columns] == list(labels.COLUMNS)
+    assert (summary["status"], summary["code"], summary["column"]) == ("excluded", "B-NOTRAIT", None)
+    assert re.search(reason, summary["reason"]) and summary["reason"] in capsys.readouterr().err
+    # Every key that the summary of another trait has, so that all of them read the same.
+    assert set(summary) == set(run(study(tmp_path / "other", np.arange(30.0)))[1])
+    assert set(summary["n"].values()) == {0}
 
 
 def test_a_renamed_gene_is_labelled_under_either_name(tmp_path):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from histocarta.errors import InputError
-from histocarta.sheets import SLIDE_COLUMNS, read_cohort_slides, read_slides, read_traits, slides_from_gdc_manifest
+from histocarta.sheet_columns import SLIDE_COLUMNS, ignored_columns
+from histocarta.sheets import mpp_of_file, read_cohort_slides, read_slides, read_traits, slides_from_gdc_manifest
 
 GDC = Path(os.environ.get("REAL_DATA", "")) / "gdc"
 needs_real_data = pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA is not set")
@@ -67,11 +68,71 @@ def test_region_block_and_resolution_are_kept_as_text(sheet):
 @pytest.mark.parametrize(
     ("flag", "reason", "expected"),
     [("", "", ""), ("no", "pen", ""), ("0", "", ""), ("yes", "", "excluded in the slide sheet"), ("TRUE", "pen", "pen"),
-     ("folded", "", "folded")],
+     ("folded", "", "folded"), ("NA", "NA", ""), ("N/A", "", ""), ("n", "pen", ""), ("F", "", ""), ("0.0", "", ""),
+     ("y", "pen", "pen"), ("T", "n/a", "excluded in the slide sheet")],
 )  # fmt: skip
 def test_exclusion_is_a_reason(sheet, flag, reason, expected):
     path = sheet(HEADER + "\texclude\treason", f"s1\tp1\ta.svs\t{flag}\t{reason}")
     assert read_slides(path).loc[0, "exclude"] == expected
+
+
+def test_a_word_for_no_value_is_a_blank_in_every_optional_column(sheet):
+    columns = ["mpp", "x", "y", "width", "height", "block", "sample_type", "dx", "exclude", "reason"]
+    path = sheet("\t".join([HEADER, *columns]), "\t".join(["NA", "NA", "a.svs", *["NA", "n/a"] * 5]))
+    row = read_slides(path).loc[0]
+    assert (row["slide"], row["patient"]) == ("NA", "NA")  # there may be a slide of that name
+    assert [row[name] for name in columns[:-1]] == [""] * 9
+
+
+def test_a_reason_needs_an_answer_to_exclude(sheet):
+    alone = problem(sheet(HEADER + "\treason", "s1\tp1\ta.svs\tpen"))
+    assert "the column exclude (yes or no) beside the column reason in" in alone and "found reason alone" in alone
+    blank = problem(sheet(HEADER + "\texclude\treason", "s1\tp1\ta.svs\t\tpen"))
+    assert "line 2: column exclude: expected yes or no beside the reason 'pen', found a blank" in blank
+    assert read_slides(sheet(HEADER + "\treason", "s1\tp1\ta.svs\t")).loc[0, "exclude"] == ""
+
+
+def test_a_region_may_stand_in_one_column(sheet):
+    cells = "s1\tp1\ta.tif\t0,10,500,600", "s2\tp1\ta.tif\t500, 10, 500, 600", "s3\tp2\tb.tif\t", "s4\tp2\tc.tif\tNA"
+    slides = read_slides(sheet(HEADER + "\tregion", *cells))
+    assert slides[["x", "y", "width", "height"]].to_numpy().tolist() == [
+        ["0", "10", "500", "600"], ["500", "10", "500", "600"], [""] * 4, [""] * 4,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "expected"),
+    [
+        ("region", "1,2,3", "column region: expected x,y,width,height in level-0 px, found '1,2,3'"),
+        ("region", "0,0,0,9", "column width: expected a whole number of level-0 px above 0, found '0'"),
+        ("region\tx", "0,0,9,9\t0", "column region: expected a region once, found it in x, y, width, height too"),
+    ],
+)
+def test_a_region_that_is_none_is_named(sheet, columns, cells, expected):
+    assert expected in problem(sheet(f"{HEADER}\t{columns}", f"s1\tp1\ta.tif\t{cells}"))
+
+
+@pytest.mark.parametrize(
+    ("column", "known"),
+    [("mmp", "mpp"), ("MPP", "mpp"), ("exlude", "exclude"), ("excluded", "exclude"), ("widht", "width"),
+     ("hight", "height"), ("Block ", "block"), ("sample-type", "sample_type"), ("regions", "region"), ("X", "x")],
+)  # fmt: skip
+def test_a_column_that_nearly_has_a_known_name_is_refused(sheet, column, known):
+    message = problem(sheet(f"{HEADER}\t{column}", "s1\tp1\ta.svs\t0.5"))
+    assert f"found {column.strip()!r}, which is not one of them; nearest: {known}" in message
+    assert "rename it" in message
+
+
+def test_other_columns_may_stay_and_are_named(sheet):
+    path = sheet(HEADER + "\tsite\tn_spots\tstage\tweight\tdate\tmpp", "s1\tp1\ta.svs\tx\t1\tII\t70\t2020\t0.5")
+    assert list(read_slides(path).columns) == list(SLIDE_COLUMNS)
+    assert ignored_columns(path) == ["site", "n_spots", "stage", "weight", "date"]
+
+
+def test_a_picture_of_many_slides_has_the_first_resolution_that_is_stated(sheet):
+    rows = "s1\tp1\ta.jpg\t", "s2\tp2\tb.jpg\t", "s3\tp1\ta.jpg\t0.5", "s4\tp1\ta.jpg\t0.6"
+    slides = read_slides(sheet(HEADER + "\tmpp", *rows))
+    assert [mpp_of_file(file, slides=slides) for file in ("a.jpg", "b.jpg")] == ["0.5", ""]
 
 
 def test_sample_type_and_number_come_from_the_name(sheet):
@@ -87,9 +148,11 @@ def test_sample_type_and_number_come_from_the_name(sheet):
         ("", "..\tp1\ta.svs", "column slide: expected letters, digits"),
         ("", "s1\tp;1\ta.svs", "column patient: expected letters, digits"),
         ("", "s1\tp1\t", "column file: expected a path, found ''"),
-        ("\tmpp", "s1\tp1\ta.svs\t0,5", "column mpp: expected um per pixel (0.05 to 20.0), found '0,5'"),
-        ("\tmpp", "s1\tp1\ta.svs\t250", "column mpp: expected um per pixel (0.05 to 20.0), found '250'"),
-        ("\tmpp", "s1\tp1\ta.svs\tnan", "column mpp: expected um per pixel"),
+        ("", "s1\tp1\tx {y}.svs", "column file: expected a path without { and }, found 'x {y}.svs'; rename the file"),
+        ("\tmpp", "s1\tp1\ta.svs\t0,5", "column mpp: expected 0.1-2 um/px, found '0,5'; write decimals with a point"),
+        ("\tmpp", "s1\tp1\ta.svs\t250", "column mpp: expected 0.1-2 um/px, found '250'"),
+        ("\tmpp", "s1\tp1\ta.svs\t5", "column mpp: expected 0.1-2 um/px, found '5'"),
+        ("\tmpp", "s1\tp1\ta.svs\tinf", "column mpp: expected 0.1-2 um/px"),
         ("\tx\ty", "s1\tp1\ta.svs\t1\t1", "expected all four or none, found only x, y"),
         (
             "\tx\ty\twidth\theight",
@@ -134,6 +197,12 @@ def test_all_faults_come_in_one_message(sheet):
 )
 def test_a_table_that_is_none_is_refused(sheet, lines, expected):
     assert expected in problem(sheet(*lines))
+
+
+def test_the_demos_sheets_are_made_by_make(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "found no such file; make data/demo/slides.tsv writes it" in problem("data/demo/slides.tsv")
+    assert "found no such file; check the path in the config" in problem("data/mine/slides.tsv")
 
 
 def test_other_files_are_told_by_what_they_are(sheet, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from histocarta import survey as module
 from histocarta.errors import InputError
+from histocarta.images import import_image
 from histocarta.survey import BLOCK, UNREAD, Region, read_thumbnail, survey_slide
 from histocarta.versions import VERSION
 from PIL import ImageCms
@@ -141,6 +142,24 @@ def test_a_fault_ends_well_with_code_reason_and_valid_empty_pictures(svs, spoil,
     assert record["reason"].startswith(reason)
     assert set(record) >= KEYS
     assert (thumbnail.tolist(), mask.tolist()) == ([[[255, 255, 255]]], [[0]])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options", "code", "reason"),
+    [
+        (PIXELS[..., 0], {}, "S-COLOUR", "photo.png: 1 channel of 8 bits, need RGB of 8 bits; convert it first"),
+        (PIXELS, {}, "S-MPP", "S1: no microns per pixel in the file; set mpp in slides.tsv, or default_mpp of"),
+        (PIXELS, {"default_mpp": 0.5}, "", ""),
+        (PIXELS, {"sheet_mpp": 0.5}, "", ""),
+    ],
+)  # fmt: skip
+def test_a_faulty_photograph_costs_its_slide_and_no_other(tmp_path, pixels, options, code, reason):
+    cv2.imwrite(str(tmp_path / "photo.png"), pixels)
+    pyramid = tmp_path / "photo-1234abcd.tif"
+    import_image(image=str(tmp_path / "photo.png"), output=str(pyramid), mpp="", quality=90)
+    record, _, _ = surveyed(pyramid, **options)
+    assert (record["status"], record["code"]) == ("excluded" if code else "ok", code)
+    assert record["reason"].startswith(reason)
 
 
 def test_the_sheets_number_mends_a_slide_without_one(svs):

@@ -1,0 +1,84 @@
+"""What settings ask of one another, of the disk and of the file they stand in: no key can be checked for it alone."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from histocarta.settings import Study
+
+
+def disagreements(study: Study) -> list[str]:
+    """One line for everything in a study that is right by itself and wrong beside the rest."""
+    return [*_votes(study), *_repeated_sets(study), *_absent_weights(study)]
+
+
+def repeated_keys(files: Iterable[str | Path]) -> list[str]:
+    """One line for every key that stands twice in its section of a YAML file: the parser keeps the last in silence."""
+    problems = []
+    for path in files:
+        try:
+            root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            continue  # whoever reads the file says what is wrong with it
+        problems += [
+            f"Expected every key once in {path}, found {fault}" for fault in _twice(root, place=(), seen=set())
+        ]
+    return problems
+
+
+def _twice(node: yaml.Node | None, *, place: tuple[str, ...], seen: set[int]) -> list[str]:
+    """Keys that stand twice in the mappings under ``node``; ``seen`` keeps an alias from being walked again."""
+    if node is None or id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return []
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        members = [(str(number), child) for number, child in enumerate(node.value)]
+    else:
+        members = [(str(key.value), child) for key, child in node.value]
+    lines: dict[str, list[int]] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, _ in node.value:
+            lines.setdefault(str(key.value), []).append(key.start_mark.line + 1)
+    found = [
+        f"{'.'.join((*place, key))!r} in lines {' and '.join(map(str, numbers))}; keep one"
+        for key, numbers in lines.items()
+        if len(numbers) > 1
+    ]
+    return found + [fault for key, child in members for fault in _twice(child, place=(*place, key), seen=seen)]
+
+
+def _votes(study: Study) -> list[str]:
+    """Votes that no round can cast; where a patient is left out, the cohort decides how many rounds there are."""
+    problems = []
+    for name, task in study.tasks.items():
+        scheme = study.splits.get(task.scheme)
+        if scheme and not scheme.leave_out and task.vote.best > scheme.rounds:
+            problems.append(
+                f"Expected at most the {scheme.rounds} rounds of splits.{task.scheme} at tasks.{name}.vote.best, found "
+                f"{task.vote.best}; lower it, or draw more rounds"
+            )
+    return problems
+
+
+def _repeated_sets(study: Study) -> list[str]:
+    """Sets of traits that are measured twice; their order changes the folder's name and nothing else."""
+    first: dict[tuple, int] = {}
+    problems = []
+    for number, entry in enumerate(study.heterogeneity):
+        earlier = first.setdefault((entry.task, frozenset(entry.traits)), number)
+        if earlier != number:
+            problems.append(
+                f"Expected every set of traits once in heterogeneity, found {'+'.join(entry.traits)} of task "
+                f"{entry.task} at {number} and at {earlier}; remove one"
+            )
+    return problems
+
+
+def _absent_weights(study: Study) -> list[str]:
+    return [
+        f"Expected a file of weights at tasks.{name}.model.weights, found nothing at {task.model.weights}; correct the "
+        "path, or use null for a random start"
+        for name, task in study.tasks.items()
+        if task.model.weights and not Path(task.model.weights).is_file()
+    ]
