@@ -10,7 +10,7 @@ VERSION = {
     "image": 1,
     "survey": 1,
     "stain": 1,
-    "tile": 1,
+    "tile": 2,
     "manifest": 1,
     "split": 1,
     "label": 1,
