@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 VERSION = {
     "sheets": 1,
     "image": 1,
-    "survey": 1,
-    "stain": 1,
+    "survey": 2,
+    "stain": 2,
     "tile": 2,
     "manifest": 1,
     "split": 1,
