@@ -189,7 +189,9 @@ class Task(Section):
 class Scheme(Section):
     """A named way to split: the test part once, then training and validation parts redrawn each round."""
 
-    unit: Literal["patient", "section", "block"] = Field("patient", description="what is never divided between parts")
+    unit: Literal["patient", "section", "block"] = Field(
+        "patient", description="what is never divided between parts (section: a slide file with all its regions)"
+    )
     test: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the units that test")
     validation: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="share of all units that validate; null: by `fidelity`"
