@@ -186,6 +186,20 @@ def test_only_training_and_scoring_ask_for_a_gpu(whole):
     assert {job.rule for job in whole.jobs if "gpu" in job.resources} == {"train_extremes", "score_extremes"}
 
 
+@pytest.mark.parametrize(("gpus", "training", "scoring"), [(0, "0", "0"), (1, "1", "1"), (4, "4", "1")])
+def test_a_study_gets_the_gpus_that_it_asks_for(tmp_path, gpus, training, scoring):
+    """Scoring runs on one card at most, and on none where the study has none: a cluster would let the job wait."""
+
+    def ask(study):
+        study["tasks"]["extremes"]["training"]["gpus"] = gpus
+
+    folder = write_study(tmp_path / "study", change=ask)
+    target = "results/tiny/traits/A/extremes/consensus/metrics.json"
+    found = plan(folder, target, profile="slurm")
+    assert {job.resources["gpu"] for job in found.of("train_extremes")} == {training}
+    assert {job.resources["gpu"] for job in found.of("score_extremes")} == {scoring}
+
+
 @pytest.mark.parametrize("trait", ["A", "hsa-miR-17-5p"], ids=["of the sheet", "not in the sheet"])
 def test_a_target_builds_one_traits_chain(tmp_path, trait):
     target = f"results/tiny/traits/{trait}/extremes/consensus/metrics.json"
