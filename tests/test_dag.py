@@ -325,6 +325,16 @@ def test_the_local_profile_hands_out_one_gpu(options):
     assert "gpu" in found["resources"] and int(found["cores"]) >= 1
 
 
+def test_the_local_profile_hands_out_the_machines_memory(options, tmp_path):
+    """Without a limit as many jobs start as there are cores, whatever they need; a job that needs it all still runs."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    assert f'Resource("mem_mb", {memory})' in options["profiles/local"]["resources"]
+    folder = write_study(tmp_path / "study")
+    target = "results/tiny/sheets/slides.tsv"
+    (job,) = plan(folder, target, more=["--set-resources", f"prepare_cohort:mem_mb={2 * memory}"]).jobs
+    assert job.resources["mem_mb"] == str(memory)
+
+
 def test_no_default_profile_overrides_the_chosen_one():
     """Snakemake loads profiles/default by itself, and its values win over --profile slurm."""
     assert (ROOT / "slurm").is_symlink() and (ROOT / "slurm").resolve() == ROOT / "profiles" / "slurm"
