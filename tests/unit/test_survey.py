@@ -162,10 +162,22 @@ def test_an_error_costs_one_block_not_the_rest(tmp_path):
     assert record["warnings"] == ["1 of 6 blocks of the thumbnail are unreadable"]
     assert record["thumbnail_downsample"] == 3
     grey = (thumbnail == UNREAD).all(axis=2)
-    assert grey[:341, 341:682].all()
-    assert not grey[:341, :341].any()
-    assert not grey[341:].any()
-    assert mask[345:, :340].mean() > 240  # the blocks after it were read: a new handle was opened
+    assert grey[:184, 341:682].all()
+    assert not grey[:184, :341].any()
+    assert not grey[184:].any()
+    assert mask[190:, :340].mean() > 240  # the blocks after it were read: a new handle was opened
+
+
+@pytest.mark.parametrize(("tile", "corner"), [(0, (0, 0)), (2, (0, 1)), (8, (1, 1))])
+def test_one_damaged_tile_of_a_small_region_costs_a_quarter_of_it(tmp_path, tile, corner):
+    """A region of 700 px, nine tiles of 256 px; it used to be one block, and the slide was left out."""
+    path = write_svs(tmp_path / "s.svs", PIXELS[:700, :700], levels=(1,))
+    damage_tile(path, page=0, tile=tile)
+    record, thumbnail, _ = surveyed(path)
+    assert record["status"] == "ok"
+    assert record["warnings"] == ["1 of 4 blocks of the thumbnail are unreadable"]
+    grey = (thumbnail == UNREAD).all(axis=2).reshape(2, 350, 2, 350).mean(axis=(1, 3))
+    assert np.argwhere(grey == 1).tolist() == [list(corner)] and (grey < 0.01).sum() == 3
 
 
 def test_a_slide_of_which_nothing_can_be_read_is_excluded(tmp_path):
