@@ -12,7 +12,7 @@ from histocarta.errors import InputError
 from histocarta.survey import BLOCK, UNREAD, Region, read_thumbnail, survey_slide
 from histocarta.versions import VERSION
 from PIL import ImageCms
-from slide_kit import damage_tile, slide_pixels, write_svs
+from slide_kit import EOSIN, damage_tile, slide_pixels, write_svs
 
 PIXELS = slide_pixels(900, 1500)
 KEYS = {
@@ -89,6 +89,15 @@ def test_a_region_has_its_own_thumbnail_in_register(svs):
     assert np.abs(thumbnail.astype(int) - PIXELS[100:401, 650:853]).mean() < 6
     assert (mask[:, :90] == 255).mean() > 0.9
     assert not mask[:, 110:].any()
+
+
+@pytest.mark.parametrize(("levels", "start"), [((1, 4), 1), ((1, 3, 10), 403), ((1, 2), 1)])
+def test_the_far_edge_of_a_region_is_not_faded(tmp_path, levels, start):
+    """A level's last pixel lies half beyond it, as the region does not start on one: OpenSlide mixes white into it."""
+    path = write_svs(tmp_path / "s.svs", np.full((900, 1500, 3), EOSIN, np.uint8), levels=levels)
+    rgb, _, _ = read_thumbnail(path, region=Region(start, start, 1500 - start, 900 - start), downsample=4)
+    assert np.abs(rgb[-1] - np.array(EOSIN)).mean() < 10
+    assert np.abs(rgb[:, -1] - np.array(EOSIN)).mean() < 10
 
 
 def test_a_region_beyond_the_slide_is_white_there_and_one_outside_is_a_fault(svs):

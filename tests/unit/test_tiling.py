@@ -307,6 +307,10 @@ def test_the_tissue_mask_can_veto_a_skip(half):
         arguments |= {"preset": "paper", "min_tissue": 0.5}
         mask = np.zeros((88, 128), bool)
         assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) > 0.9
+        mask[:, 80:83] = True  # 3 of the cell's 16 columns, under a quarter
+        assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) > 0.9
+        mask[:, 80:85] = True  # 5 of them
+        assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) is None
         mask[:, 80:96] = True
         assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) is None
         assert GlassFinder(reader, mask=mask, **arguments).background(896, 0) > 0.9

@@ -265,6 +265,28 @@ def test_learning_rate_and_stop_follow_keras_own_callbacks():
     assert watch.state.ended == "the validation loss did not fall in 7 validations"
 
 
+def test_a_drop_of_less_than_keras_min_delta_is_no_reason_to_keep_the_learning_rate():
+    """Outside truth: ReduceLROnPlateau's min_delta of 1e-4 and EarlyStopping's of 0, on losses that creep down."""
+    watch = Validation.__new__(Validation)
+    watch.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    watch.model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=3)
+    plateau.set_model(keras.models.clone_model(watch.model))
+    plateau.model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    plateau.on_train_begin()
+    settings = TRAINING | {"plateau": 3, "stop": 4, "max_validations": 1000}
+    watch.settings, watch.state = Settings(TASKS["extremes"], MODEL, settings, "slide_auc", 0.5), TrainingState()
+    for epoch in range(12):
+        loss = 1 - 3e-5 * epoch
+        plateau.on_epoch_end(epoch, {"val_loss": loss})
+        row = {"validation_loss": loss, "learning_rate": float(watch.model.optimizer.learning_rate)}
+        watch.state.history.append(row)
+        watch._be_patient(row)
+        ours, theirs = (float(model.optimizer.learning_rate) for model in (watch.model, plateau.model))
+        assert ours == pytest.approx(theirs, rel=1e-6)
+    assert ours < 5e-4 and not watch.state.ended
+
+
 def test_patience_counts_from_the_last_improvement():
     patience = Patience()
     for loss, wait in ((1.0, 0), (1.0, 1), (0.99995, 2), (0.9, 0), (2.0, 1)):
