@@ -104,8 +104,8 @@ class Store:
         arrays = (
             {} if state.ended else {"weight": _values(model.weights), "optimizer": _values(model.optimizer.variables)}
         )
-        # A round that failed has no validation more than the generation before it, but comes after it.
-        number = state.validations + bool(state.code)
+        # A round whose loss was lost has no validation more than the generation before it, but ends after it.
+        number = state.validations + bool(state.ended)
         self._write(f"checkpoint-{number:06d}", arrays, {"state": dataclasses.asdict(state)})
         for path in self._found("checkpoint")[: -1 if state.ended else -GENERATIONS]:
             path.unlink()

@@ -14,7 +14,7 @@ VERSION = {
     "manifest": 2,
     "split": 2,
     "label": 1,
-    "train": 1,
+    "train": 2,
     "predict": 1,
     "consensus": 1,
     "heterogeneity": 1,

@@ -162,6 +162,17 @@ def test_a_failure_outranks_the_generation_of_the_same_validation(tmp_path, mode
     assert Store(tmp_path, settings={"batch": 32}).load(model).code == "M-NAN"
 
 
+def test_an_end_outranks_the_generation_of_the_same_validation(tmp_path, model):
+    """The loss was lost after validation 3: nothing is added to the history, and the best weights are kept."""
+    for end in range(8):  # which of two files of one number would come first, is up to their SHA-256
+        store = saved(tmp_path / str(end), model)
+        store.save(state_after(3, ended=f"not a number: {end}"), model)
+        again = Store(tmp_path / str(end), settings={"batch": 32})
+        assert again.load(model).ended == f"not a number: {end}"
+        again.restore_best(model)
+        assert float(model.weights[0].numpy().max()) == -1.0
+
+
 def test_a_checkpoint_is_left_out_only_within_ten_times_what_the_last_one_took(tmp_path, model):
     """Begin and end of every save in seconds, or the begin of one that is left out."""
     saves = [(0, 2), (21.9,), (22, 23), (32.9,), (33, 34), (34.1, 34.2)]
@@ -170,7 +181,7 @@ def test_a_checkpoint_is_left_out_only_within_ten_times_what_the_last_one_took(t
         ended = "max_validations (6) reached" if number == len(saves) else ""
         store.save(state_after(number, ended=ended), model)
         newest = max((path.name[:17] for path in generations(tmp_path)), default="")
-        assert (newest == f"checkpoint-{number:06d}") == (len(times) == 2)
+        assert (newest == f"checkpoint-{number + bool(ended):06d}") == (len(times) == 2)
 
 
 def test_the_first_checkpoint_after_a_resume_is_written_too(tmp_path, model):

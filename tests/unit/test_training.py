@@ -178,6 +178,28 @@ def test_a_loss_that_is_not_a_number_ends_the_round_with_its_reason(study, tmp_p
         assert not networks.holds_model(path)
 
 
+def test_a_loss_that_is_lost_after_good_weights_costs_what_came_later_only(study, tmp_path, monkeypatch):
+    """The model is that of a training that had ended one validation before; status ok, and the end says why."""
+    one = study | {"splits": study["splits"][:1], "rounds": [1]}
+    before = one | {"training": TRAINING | {"max_validations": 3}} | outputs_in(tmp_path / "before", [1])
+    training.train_rounds(**before)
+    go_on = Validation.on_epoch_end
+    lost = {"loss": math.nan}
+    monkeypatch.setattr(
+        Validation, "on_epoch_end", lambda self, epoch, logs=None: go_on(self, epoch, lost if epoch == 3 else logs)
+    )
+    after = one | outputs_in(tmp_path / "after", [1])
+    training.train_rounds(**after)
+    facts = read_json(after["sidecars"][0])
+    assert (facts["status"], facts["code"], facts["reason"], facts["validations"]) == ("ok", "", "", 3)
+    step = facts["validation"]["step"]
+    assert facts["ended"] == (
+        f"not a number: the loss became nan in steps 10-12; the best weights, of step {step}, are kept"
+    )
+    weights = [read_member(each["models"][0], "model.weights.h5") for each in (before, after)]
+    assert weights[0] == weights[1]
+
+
 def test_a_shard_cut_between_records_stops_the_job(study, tmp_path):
     manifest = read_table(study["manifest"])
     manifest.loc[manifest["slide"] == "s00", "n_tiles"] = "13"
