@@ -1,13 +1,16 @@
-# Reads:  the study (config), and of each cohort the slide sheet only.
+# Reads:  the study (config), KERAS_BACKEND, and of each cohort the slide sheet only.
 # Writes: nothing. Holds the study and the small functions that tell a job about its cohort or slide.
+import os
 from pathlib import Path
 
+from histocarta.backends import check_backend
 from histocarta.config import read_study
 from histocarta.errors import InputError
 from histocarta.formats import is_plain_image, plain_image_named
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
+check_backend(os.environ)
 STUDY = read_study(config)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}

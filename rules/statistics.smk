@@ -57,6 +57,7 @@ rule analyse_survival:
         traits=traits_joined,
         settings=SETTINGS["survival"],
         choices={name: STUDY.choice(name) for name in ("hti_zero", "cut_boundary")},
+        seed=STUDY.seed,
         version=VERSION["survival"],
     script:
         "../scripts/analyse_survival.py"

@@ -1,5 +1,6 @@
 # Reads:  the manifest (through it the shards), labels, splits.
-# Writes: per trait and round a model, its history and its tile scores; per trait the consensus and its metrics.
+# Writes: per trait and round a model, its history and its tile scores; per trait the consensus and its metrics, which
+#         also say why a round has no model.
 # The number of rounds is the task's, so these rules are laid out per task; one script and one function stand behind each.
 # GPU rules: train_<task>, score_<task>.
 
@@ -92,6 +93,7 @@ for TASK, SETTING in STUDY.tasks.items():
             summary="<trait>/labels.json",
             splits=collect(f"<cohort>/splits/{SCHEME}/round-{{round}}.tsv", round=ROUNDS, allow_missing=True),
             rounds=collect("<trait>/round-{round}/scores.parquet", round=ROUNDS, allow_missing=True),
+            sidecars=collect("<trait>/round-{round}/model.json", round=ROUNDS, allow_missing=True),
         output:
             scores="<trait>/consensus/scores.parquet",
             slides="<trait>/consensus/slides.parquet",

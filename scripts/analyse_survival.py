@@ -10,4 +10,5 @@ with recorded(snakemake.log[0]):
         **snakemake.params.settings,
         **snakemake.params.choices,
         traits=snakemake.params.traits,
+        seed=snakemake.params.seed,
     )

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 PACKAGE = sorted((ROOT / "scripts" / "histocarta").rglob("*.py"))
 RULES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
-SLOW = ("tensorflow", "keras", "cv2", "matplotlib", "lifelines", "sklearn", "statsmodels")
+SLOW = ("tensorflow", "keras", "jax", "cv2", "matplotlib", "lifelines", "sklearn", "statsmodels")
 
 
 def test_there_are_scripts_and_modules_to_look_at():

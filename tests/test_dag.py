@@ -40,10 +40,10 @@ class Plan(NamedTuple):
         return found
 
 
-def snakemake(folder, *arguments):
+def snakemake(folder, *arguments, **environment):
     """Run Snakemake as a user does: from the checkout, the study's files in ``folder``."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", folder, *arguments]
-    quiet = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+    quiet = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"} | environment
     return subprocess.run(list(map(str, command)), cwd=ROOT, env=quiet, capture_output=True, text=True)
 
 
@@ -288,6 +288,17 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     assert done.returncode == 1
     expected = "Expected plain images of different names, found core of data/a/core.jpg, data/b/core.jpg"
     assert expected in done.stdout + done.stderr
+
+
+def test_another_backend_of_keras_is_refused_before_any_job(tmp_path):
+    folder = write_study(tmp_path / "study")
+    command = (folder, "--configfile", folder / "study.yaml", "--profile", "profiles/local")
+    assert snakemake(*command, KERAS_BACKEND="jax").returncode == 0
+    done = snakemake(*command, KERAS_BACKEND="torch")
+    assert done.returncode == 1
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "KERAS_BACKEND" in line]
+    expected = "M-BACKEND Expected KERAS_BACKEND to be one of tensorflow, jax, found 'torch'; unset it for tensorflow"
+    assert said == [expected]
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,17 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
-from statsmodels.stats.multitest import multipletests
 
-from histocarta.errors import InputError, nearest
-from histocarta.expression import find_trait
+from histocarta.errors import InputError
+from histocarta.expression import trait_columns
 from histocarta.files import read_table, write_json
-from histocarta.hazards import MIN_GROUP, censored_at, design
+from histocarta.hazards import MIN_GROUP
 from histocarta.labels import Scale, extremes, fit_scale
-from histocarta.survival import compare
+from histocarta.survival import MEDIAN_OF, compare, covariate_columns, panel, to_horizon, with_holm
 from histocarta.survival_groups import Split, bulk_splits
-from histocarta.survival_pictures import Panel, draw_curves
+from histocarta.survival_patients import as_events
+from histocarta.survival_pictures import draw_curves, in_rows
 from histocarta.versions import VERSION
-
-MONTHS = 12
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,14 @@ def analyse_bulk_survival(
 
     ``clinical``, ``expression``: the cohort's cleaned sheets, patients by name; ``horizon_years``: later times are
     censored there; ``covariates``: columns of the clinical sheet for a second, adjusted Cox model; ``low``, ``high``:
-    percentiles of the extremes. Thresholds are those of all samples of the expression table. p also adjusted by Holm
-    over all comparisons; none where a group has fewer than ``min_group`` patients.
+    percentiles of the extremes. Thresholds are those of all samples of the expression table, as in the paper's code and
+    whatever the labels of a study are fitted on: nothing is learnt here. p also adjusted by Holm over all comparisons;
+    none where a group has fewer than ``min_group`` patients.
 
     Raises InputError for an unknown or repeated trait, an unknown covariate, and tables without a patient in common.
     """
     records = read_table(clinical).sort_values("patient", ignore_index=True)
+    records["event"] = as_events(records["event"])
     values = _read_values(expression, traits)
     if not records["patient"].isin(values.index).any():
         raise InputError(
@@ -69,8 +68,8 @@ def analyse_bulk_survival(
             "need the patients' own names."
         )
     own = values.reindex(records["patient"]).set_axis(records.index)
-    frame = _followed(records, horizon_years)
-    beside = _beside(records, covariates, source=clinical)
+    frame = to_horizon(records[["time", "event"]], horizon_years)
+    beside = covariate_columns(records.drop(columns=["patient", "time", "event"]), covariates, source=clinical)
     scales = {
         trait: fit_scale(values[trait].dropna(), low=low, high=high, near=0)
         for trait in traits
@@ -80,9 +79,13 @@ def analyse_bulk_survival(
     found = with_holm([compare(frame, one.split, min_group=min_group, beside=beside) for one in comparisons])
     named = [{"kind": one.kind, "traits": one.traits} | record for one, record in zip(comparisons, found, strict=True)]
     settings = {"traits": traits, "horizon_years": horizon_years, "covariates": covariates, "min_group": min_group}
+    settings |= {"thresholds_of": {"of": MEDIAN_OF, "samples": {name: int(n) for name, n in values.count().items()}}}
     write_json(_head(frame, own, scales, low=low, high=high, **settings) | {"comparisons": named}, summary)
-    panels = [_panel(frame, one.split, record) for one, record in zip(comparisons, found, strict=True)]
-    draw_curves([panels[start : start + 2] for start in range(0, len(panels), 2)], picture)
+    panels = [
+        panel(frame, one.split, record, title=f"bulk {one.split.name}")
+        for one, record in zip(comparisons, found, strict=True)
+    ]
+    draw_curves(in_rows(panels, across=2), picture)
 
 
 def list_comparisons(values: pd.DataFrame, scales: Mapping[str, Scale], *, low: float, high: float) -> list[Comparison]:
@@ -113,45 +116,12 @@ def _graded(values: pd.Series, scale: Scale | None) -> pd.DataFrame:
     return table.assign(label=np.nan) if scale.tied else table
 
 
-def with_holm(found: Sequence[Mapping]) -> list[dict]:
-    """Each comparison with its log-rank p adjusted for all that have one (Holm), and how many those are."""
-    p = np.array([record["logrank"]["p"] for record in found], dtype=float)
-    known = ~np.isnan(p)
-    if known.any():
-        p[known] = multipletests(p[known], method="holm")[1]
-    tests = int(known.sum())
-    return [
-        {**record, "logrank": {**record["logrank"], "p_holm": float(adjusted), "tests": tests}}
-        for record, adjusted in zip(found, p, strict=True)
-    ]
-
-
 def _read_values(expression: str, traits: Sequence[str]) -> pd.DataFrame:
     """Samples × traits, under the names asked for."""
     if len(set(traits)) < len(traits):
         raise InputError(f"Expected every trait once, found {'+'.join(traits)}; name each once.")
-    names = [name for name in parquet.read_schema(expression).names if name != "sample"]
-    columns = [find_trait(trait, names=names, table=expression) for trait in traits]
+    columns = trait_columns(expression, traits)
     return pd.read_parquet(expression, columns=columns)[columns].set_axis(list(traits), axis=1).astype(float)
-
-
-def _followed(records: pd.DataFrame, horizon_years: float | None) -> pd.DataFrame:
-    """Time (months) and event of every patient, censored at the horizon."""
-    horizon = None if horizon_years is None else horizon_years * MONTHS
-    time, event = censored_at(records["time"].to_numpy(float), records["event"].to_numpy(bool), horizon)
-    return pd.DataFrame({"time": time, "event": event}, index=records.index)
-
-
-def _beside(records: pd.DataFrame, covariates: Sequence[str], *, source: str) -> pd.DataFrame:
-    """The covariates as numbers, one row per patient."""
-    known = records.drop(columns=["patient", "time", "event"])
-    for name in covariates:
-        if name not in known:
-            raise InputError(
-                f"Expected covariate {name!r} among the columns of {source} ({', '.join(known)}), found none of that "
-                f"name{nearest(name, known)}; correct survival.covariates in the config."
-            )
-    return design(known[list(covariates)])
 
 
 def _head(frame: pd.DataFrame, own: pd.DataFrame, scales: Mapping[str, Scale], **settings: object) -> dict:
@@ -165,10 +135,3 @@ def _head(frame: pd.DataFrame, own: pd.DataFrame, scales: Mapping[str, Scale], *
             trait: {"low": scale.low, "median": scale.median, "high": scale.high} for trait, scale in scales.items()
         },
     }
-
-
-def _panel(frame: pd.DataFrame, split: Split, record: Mapping) -> Panel:
-    """What the picture shows of one comparison."""
-    sides = [frame[split.high == side] for side in (0.0, 1.0)]
-    groups = [(label, side["time"], side["event"]) for label, side in zip(split.labels, sides, strict=True)]
-    return Panel(f"bulk {split.name}", groups, record["logrank"], record["cox"])

@@ -4,7 +4,7 @@ A tile is glass, tissue that was not scored, negative tissue, or positive for on
 negative tissue are never the same (the released code drew both as 0).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from histocarta.heterogeneity import combination_codes, combination_name, hti
 from histocarta.legends import legend
 
 GLASS, UNSCORED, NEGATIVE = 0, 1, 2  # states of a tile; NEGATIVE + code is the combination with that code
+STATE_NAMES = {GLASS: "glass or little tissue", UNSCORED: "tissue, not scored", NEGATIVE: "negative"}
 NOT_TISSUE = (
     "background",
     "edge",
@@ -106,6 +107,11 @@ def state_colours(states: np.ndarray) -> np.ndarray:
     return np.vstack([[WHITE_COLOUR, WHITE_COLOUR, NEGATIVE_COLOUR], colours])[states].astype(np.uint8)
 
 
+def legend_colours(states: np.ndarray) -> np.ndarray:
+    """Colour of each state as a map shows it over white, uint8 (n, 3)."""
+    return np.rint(STRENGTH * state_colours(states) + (1 - STRENGTH) * WHITE).astype(np.uint8)
+
+
 def paint(
     states: np.ndarray, *, sites: pd.DataFrame, thumbnail: np.ndarray, origin: tuple[int, int], downsample: float
 ) -> Picture:
@@ -159,6 +165,18 @@ def write_picture(picture: Picture, path: str | Path) -> None:
         image.save(temporary)
 
 
+def slide_map(scores: Sequence[str], *, sites: str, thumbnail: str, record: Mapping) -> tuple[Cartography, Picture]:
+    """The cartography of one slide and its picture without a legend; ``record``: its slide.json, not excluded.
+
+    ``scores``: consensus/scores.parquet of each trait, in order; ``sites``, ``thumbnail``: files of the slide.
+    """
+    grid = read_table(sites)
+    cartography = tensor_cartography(grid, [_scores_of(path, record["slide"]) for path in scores])
+    rgb = np.asarray(Image.open(thumbnail).convert("RGB"))
+    origin, downsample = (record["x"], record["y"]), record["thumbnail_downsample"]
+    return cartography, paint(cartography.states, sites=grid, thumbnail=rgb, origin=origin, downsample=downsample)
+
+
 def draw_map(*, scores: str, sites: str, survey: str, thumbnail: str, picture: str, trait: str) -> None:
     """Write the molecular cartography of one trait on one slide: glass, negative and positive tissue.
 
@@ -202,11 +220,7 @@ def _draw(
         notes = [f"no map: {record['code']} {record['reason']}"]
         write_picture(with_legend(empty, title=record["slide"], notes=notes, labels={}, mpp=None), picture)
         return
-    grid = read_table(sites)
-    cartography = tensor_cartography(grid, [_scores_of(path, record["slide"]) for path in scores])
-    rgb = np.asarray(Image.open(thumbnail).convert("RGB"))
-    origin, downsample = (record["x"], record["y"]), record["thumbnail_downsample"]
-    painted = paint(cartography.states, sites=grid, thumbnail=rgb, origin=origin, downsample=downsample)
+    cartography, painted = slide_map(scores, sites=sites, thumbnail=thumbnail, record=record)
     notes, labels = describe(cartography, traits)
     notes += regional_notes(table, record["slide"]) if table else []
     title = f"{' + '.join(traits)} on {record['slide']}"
@@ -233,12 +247,12 @@ def describe(cartography: Cartography, traits: Sequence[str]) -> tuple[list[str]
     """What stands under a map: notes (the HTI of two or more traits), and a label with its tile count per state."""
     states, number = np.unique(cartography.states, return_counts=True)
     count = dict(zip(states.tolist(), number.tolist(), strict=True))
-    labels = {GLASS: "glass", NEGATIVE: f"negative ({count.get(NEGATIVE, 0)})"}
+    labels = {GLASS: STATE_NAMES[GLASS], NEGATIVE: f"{STATE_NAMES[NEGATIVE]} ({count.get(NEGATIVE, 0)})"}
     if count.get(UNSCORED):
-        labels[UNSCORED] = f"tissue, not scored ({count[UNSCORED]})"
+        labels[UNSCORED] = f"{STATE_NAMES[UNSCORED]} ({count[UNSCORED]})"
     positive = sorted((state for state in count if state > NEGATIVE), key=lambda state: (-count[state], state))
     shown = sorted(positive[:LEGEND_ENTRIES])
-    labels |= {state: f"{_words(state - NEGATIVE, traits)} ({count[state]})" for state in shown}
+    labels |= {state: f"{state_name(state, traits)} ({count[state]})" for state in shown}
     rest = positive[LEGEND_ENTRIES:]
     notes = [f"and {len(rest)} rarer combinations ({sum(count[state] for state in rest)} tiles)"] if rest else []
     if not cartography.scored.any():
@@ -249,9 +263,11 @@ def describe(cartography: Cartography, traits: Sequence[str]) -> tuple[list[str]
     return notes, labels
 
 
-def _words(code: int, traits: Sequence[str]) -> str:
-    if len(traits) == 1:
-        return "positive"
+def state_name(state: int, traits: Sequence[str]) -> str:
+    """A state in the words of a legend; of one trait there is only one combination."""
+    if state <= NEGATIVE or len(traits) == 1:
+        return STATE_NAMES.get(state, "positive")
+    code = state - NEGATIVE
     name = combination_name(code, traits)
     return f"{name} only" if code & (code - 1) == 0 else name.replace("+", " + ")
 

@@ -1,6 +1,5 @@
 """How slides, expression and clinical data of a cohort meet: by patient, and only where sample types agree."""
 
-import sys
 from collections.abc import Sequence
 
 import pandas as pd
@@ -8,7 +7,7 @@ import pandas as pd
 from histocarta import barcodes
 from histocarta.clinical import read_clinical
 from histocarta.errors import InputError
-from histocarta.expression import find_trait, read_expression
+from histocarta.expression import read_expression
 from histocarta.files import write_table
 from histocarta.sheets import read_slides, slides_from_gdc_manifest
 from histocarta.tables import exclusion, exclusions_table
@@ -53,30 +52,12 @@ def prepare_cohort(
     left_out.append(without)
     if match_sample_types:
         sheet["exclude"] = [_disagreement(row, types) for row in sheet.to_dict("records")]
+        left_out.append(_unchecked(sheet, types, usual=sample_types[0]))
     _say_counts(sheet, values, survival)
     write_table(sheet, slides)
     write_table(values, expression, index=True)
     write_table(survival, clinical)
     write_table(pd.concat(left_out, ignore_index=True), exclusions)
-
-
-def choose_traits(*, expression: str, output: str, panel: Sequence[str], top: int) -> None:
-    """Write the ``top`` traits of a panel by variance over the cohort (ddof 0), largest first, as a trait sheet.
-
-    Levy-Jurgenson 2020 chose its breast cancer genes so, from PAM50. Genes that the table lacks are named in the log.
-    """
-    table = pd.read_parquet(expression)
-    columns = {}
-    for trait in panel:
-        try:
-            columns[trait] = find_trait(trait, names=table.columns, table=expression)
-        except InputError as error:
-            print(f"left out of the panel: {error}", file=sys.stderr)
-    if not columns:
-        raise InputError(f"Expected genes of the panel in {expression}, found none of {len(panel)}")
-    variance = table[list(columns.values())].var(ddof=0).set_axis(list(columns)).dropna()
-    chosen = variance.sort_values(ascending=False, kind="stable").head(top)
-    write_table(chosen.rename("variance").rename_axis("trait").reset_index(), output)
 
 
 class _Aliquots:
@@ -94,7 +75,6 @@ class _Aliquots:
         self.seen = self.seen or next(iter(names), "")
         self.patient_of, self.type_of, self.left_out = {}, {}, []
         candidates: dict[str, list[tuple[str, str]]] = {}
-        other_types: dict[str, int] = {}
         strangers = 0
         for name in names:
             barcode = None if name in self.patients else barcodes.parse(name)
@@ -104,16 +84,15 @@ class _Aliquots:
             elif patient not in self.patients:
                 strangers += 1
             elif barcode and barcode.sample_type and barcode.sample_type not in self.sample_types:
-                other_types[barcode.sample_type] = other_types.get(barcode.sample_type, 0) + 1
+                why = f"sample type {barcode.sample_type}: the cohort uses {', '.join(self.sample_types)}"
+                self.left_out.append(exclusion("expression", "sample", name, "B-TYPE", why))
             else:
                 candidates.setdefault(patient, []).append((name, (barcode and barcode.sample_type) or ""))
         for patient, samples in candidates.items():
             self._choose(patient, samples)
-        for kind, count in sorted(other_types.items()):
-            reason = f"sample type {kind}: the cohort uses {', '.join(self.sample_types)}"
-            self.left_out.append(exclusion("expression", "sample", f"type {kind}", "B-TYPE", reason, count=count))
         if strangers:
-            reason = "patient with neither slide nor clinical data"
+            # Not one by one: a table of all of TCGA has 10,000 of them beside a cohort of 500.
+            reason = f"{strangers:,} samples of patients with neither slide nor clinical data"
             self.left_out.append(
                 exclusion("expression", "sample", "other patients", "B-STRANGER", reason, count=strangers)
             )
@@ -168,6 +147,21 @@ def _disagreement(row: dict[str, str], types: dict[str, str]) -> str:
     if row["exclude"] or not measured or not row["sample_type"] or row["sample_type"] == measured:
         return row["exclude"]
     return f"sample type {row['sample_type']}: the patient's expression is of type {measured}"
+
+
+def _unchecked(sheet: pd.DataFrame, types: dict[str, str], *, usual: str) -> pd.DataFrame:
+    """A note on each slide of another type than the cohort's usual one that nothing says is its expression's or not."""
+    kept = sheet[(sheet["exclude"] == "") & (sheet["sample_type"] != "")]
+    kept = kept[kept["patient"].map(types) == ""]
+    why = "could not be checked: expression is named by patient"
+    if len(kept):
+        print(f"the sample types of {len(kept)} slides {why}")
+    return exclusions_table(
+        [
+            exclusion("sheet", "slide", row.slide, "B-NOTYPE", f"sample type {row.sample_type} {why}", outcome="noted")
+            for row in kept[kept["sample_type"] != usual].itertuples()
+        ]
+    )
 
 
 def _say_counts(sheet: pd.DataFrame, values: pd.DataFrame, survival: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from histocarta.errors import InputError, nearest
 from histocarta.settings import Study
 from histocarta.tasks import TASKS
 
-__all__ = ["Study", "read_study"]
+__all__ = ["Study", "read_study", "set_by_study"]
 
 # Keys that follow the fidelity table where the study leaves them null: (section, key inside each member, table row).
 _BY_FIDELITY = (
@@ -37,6 +37,22 @@ def read_study(mapping: Mapping[str, Any]) -> Study:
     if problems:
         raise InputError(_joined(problems))
     return _filled(study)
+
+
+def set_by_study(study: Study) -> dict[str, dict[str, Any]]:
+    """By row of the fidelity table, the keys in which a study says something else than the table, and what they say."""
+    plain, found = study.model_dump(), {}
+    for section, path, row in _BY_FIDELITY:
+        for name, member in plain[section].items():
+            value = member
+            for key in path:
+                value = value[key]
+            # A scheme without training and validation draws of its own has no use for the share.
+            if value != study.choice(row) and not member.get("leave_out"):
+                found.setdefault(row, {})[".".join([section, name, *path])] = value
+    if plain["survival"]["horizon_years"] != study.choice("horizon_years"):
+        found["horizon_years"] = {"survival.horizon_years": plain["survival"]["horizon_years"]}
+    return found
 
 
 def _filled(study: Study) -> Study:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from histocarta import fidelity
+from histocarta import codes, fidelity
 from histocarta.files import replacing
 from histocarta.settings import Study
 
@@ -20,7 +20,13 @@ the folder that the run is started in. This page is written by `python -m histoc
 | --- | --- |
 | `levy-jurgenson-2020-brca.yaml` | TCGA-BRCA with the settings of Levy-Jurgenson et al. 2020 |
 | `levy-jurgenson-2020-luad.yaml` | TCGA-LUAD with the settings of the same paper |
-| `panels/pam50.txt` | the PAM50 genes, from which that paper chose its breast cancer genes by variance |
+| `demo.yaml` | 80 synthetic patients with planted truth, in minutes (`make demo`) |
+| `recovery.yaml` | five larger synthetic cohorts, whose truth must be found again (`make recovery`) |
+| `her2st.yaml` | five real breast sections of two patients as virtual cores, split by blocks (`make her2st`) |
+| `her2st-leave-one-patient-out.yaml` | the same cores, each patient scored by the other's model (`make her2st`) |
+| `her2st-small.yaml` | two of the sections, fewer traits and steps (`make her2st-small`) |
+| `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival by expression (`make tcga-luad-table`) |
+| `panels/pam50.txt` | the PAM50 genes, from which Levy-Jurgenson et al. chose breast cancer genes by variance |
 
 ## The sheets
 
@@ -41,7 +47,16 @@ cells (batch-corrected tables), log2 values may not exceed 64, z-scores may not 
 censored); cBioPortal's and GDC's own column names are known. Every other column is a covariate. Patients without a
 time, with a negative one or without a status are left out of the survival analysis and named.
 
-**Traits** (`traits` of a task): the column `trait`, or one name per line.
+**Traits** (`traits` of a task): the column `trait`, or one name per line. Or chosen by variance within a panel, as
+Levy-Jurgenson et al. chose their breast cancer genes from PAM50: name the sheet in the study, then let it be written,
+before the run and again whenever the expression changes:
+
+```sh
+python -m histocarta.choose_traits --configfile config/mine.yaml --panel config/panels/pam50.txt --highest 10
+```
+
+The variance is that of the population (ddof 0) over the samples that the study's cohort keeps, on the tables' own
+scale; genes that the tables lack are named. A sheet written by hand is not overwritten.
 """
 
 
@@ -51,13 +66,13 @@ def schema() -> str:
 
 
 def page() -> str:
-    """The list of keys, section by section, and the fidelity table, as Markdown."""
+    """The list of keys, section by section, the fidelity table and the codes of the ledger, as Markdown."""
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
     order = ["Study", "Cohort", "ExpressionTable", "Layout", "Task", "Labels", "Model", "Training", "Vote", "Scheme",
              "Heterogeneity", "Survival"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
-    return "\n".join([*parts, _fidelity_table()])
+    return "\n".join([*parts, _fidelity_table(), _codes()])
 
 
 def write_pages(folder: str | Path) -> None:
@@ -138,3 +153,15 @@ def _fidelity_table() -> str:
             "",
         ]
     )
+
+
+def _codes() -> str:
+    tables = [
+        ("Why something is left out, or wants a look (`ledger.tsv`, column `code`):", codes.LEDGER),
+        ("What stops a job, or stands in its log:", codes.MESSAGES),
+    ]
+    parts = ["## The codes", ""]
+    for head, words in tables:
+        parts += [head, "", "| code | meaning |", "| --- | --- |"]
+        parts += [f"| `{code}` | {meaning} |" for code, meaning in words.items()] + [""]
+    return "\n".join(parts)

@@ -10,6 +10,7 @@ import pyarrow.parquet as parquet
 from histocarta.errors import InputError
 from histocarta.evaluation import NAN, auc, correlate, evaluate
 from histocarta.files import read_json, read_table, write_json, write_table
+from histocarta.rounds import check_scored, read_fates, with_fates, without_model
 from histocarta.splits import PARTS, patients_on_both_sides
 from histocarta.versions import VERSION
 
@@ -103,6 +104,7 @@ def vote(
     summary: str,
     splits: list[str],
     rounds: list[str],
+    sidecars: list[str],
     scores: str,
     slides: str,
     metrics: str,
@@ -114,10 +116,11 @@ def vote(
 ) -> None:
     """Choose the ``best`` rounds, let them vote per tile, score the slides and evaluate them (Levy-Jurgenson 2020).
 
-    ``rounds`` holds a table of tile scores per split of ``splits``; one without rows is a round without a model. A
-    slide's score is its share of tiles voted positive. Writes the tile table ``scores``, the slide table ``slides`` and
-    ``metrics``. A trait that is excluded, or has no model at all, gets empty tables and the reason.
-    Raises InputError where scores, manifest and labels do not speak of the same tiles.
+    ``rounds`` holds a table of tile scores per split of ``splits``; one without rows is a round without a model, whose
+    model.json in ``sidecars`` says why. A slide's score is its share of tiles voted positive. Writes the tile table
+    ``scores``, the slide table ``slides`` and ``metrics``. A trait that is excluded, or has no model at all, gets empty
+    tables and the reason.
+    Raises InputError where scores, models, manifest and labels do not speak of the same rounds and tiles.
     """
     facts = read_json(summary)
     head = {"trait": trait, "unit": unit, "version": VERSION["consensus"]}
@@ -125,10 +128,15 @@ def vote(
     head |= {"best": best, "threshold": threshold, **{key: facts[key] for key in ("status", "code", "reason")}}
     cohort, parts = _cohort(labels, splits)
     tiles = read_rounds(rounds, slides=cohort["slide"], manifest=manifest) if facts["status"] == "ok" else None
+    fates = read_fates(sidecars)
+    if tiles:
+        check_scored(fates, scored=[score is not None for score in tiles.scores])
+    head["rounds"] = with_fates([{"round": fate.number, "reason": ""} for fate in fates], fates)
     if tiles and all(score is None for score in tiles.scores):
-        head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": f"none of {len(rounds)} rounds has a model"}
+        head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": without_model(fates)}
     if head["status"] == "ok":
         voted, cohort, record = combine(tiles, cohort, parts=parts, best=best, threshold=threshold)
+        record["rounds"] = with_fates(record["rounds"], fates)
         head |= record | _evaluate_consensus(cohort, tested=_tested(parts), unit=unit, seed=seed)
     else:
         voted, cohort = pd.DataFrame(columns=list(TILE_COLUMNS)), cohort.iloc[:0]

@@ -1,5 +1,6 @@
 """How a cohort's ledger is drawn: a CONSORT-style flow, what goes on downwards and what was left out beside it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
@@ -7,20 +8,11 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.figure import Figure
 
+from histocarta.codes import LEDGER
 from histocarta.files import replacing
 
-# A reader of the figure has not read the list of codes; the ledger itself has a reason per item.
-WORDS = {
-    "S-SHEET": "excluded by the slide sheet", "S-OPEN": "file cannot be opened", "S-READ": "pixels cannot be read",
-    "S-MPP": "no microns per pixel", "S-REGION": "region outside the slide", "S-COLOUR": "not 8-bit RGB",
-    "S-TILES": "too many unreadable tiles", "T-EMPTY": "no usable tile", "T-DUP": "copy of another slide",
-    "P-NOSLIDE": "no slide left", "N-TISSUE": "too little tissue", "N-ONEDYE": "one dye only",
-    "N-COLOUR": "not haematoxylin and eosin", "N-WEAK": "too pale", "B-TIES": "percentiles coincide",
-    "B-FEW": "too few patients of a class", "B-NOVALUE": "no measured value", "E-NO-MODEL": "no trained model",
-    "B-STRANGER": "neither slide nor clinical data", "B-TYPE": "other sample types",
-    "B-ALIQUOT": "another aliquot chosen", "B-NOTIME": "no survival time",
-}  # fmt: skip
-LEARNING = {"labels": "Labelled", "consensus": "Learnt and evaluated"}
+SHEETS = ("expression", "clinical")  # stages that say what was left out of these tables
+SETS = {"heterogeneity": "HTI defined", "survival": "Survival"}
 MAIN, SIDE = 38, 62  # characters per line of the two columns
 LINE, GAP = 0.19, 0.35  # inches
 
@@ -34,27 +26,51 @@ class Step:
 
 
 def flow_steps(table: pd.DataFrame) -> list[Step]:
-    """The boxes of a ledger, from the slide sheet to the traits of each task."""
-    # Expression and clinical tables list what was left out of them, without totals of their own.
-    others = [stage for stage in dict.fromkeys(table["stage"]) if stage not in ("sheet", "tiles", "stain", *LEARNING)]
-    beside = [_left_out(table, "sheet", ""), *(_left_out(table, stage, "", head=f"Of {stage}") for stage in others)]
-    main = _totals(table, "sheet", "", "in", ("slide", "patient"), "Slide sheet")
-    steps = [Step(main, "\n".join(part for part in beside if part))]
-    for layout in _scopes(table, "tiles"):
-        kinds = ("slide", "patient", "tile")
-        own = _left_out(table, "stain", layout, outcome="noted", head="Own colours kept")
-        steps.append(
-            Step(
-                _totals(table, "tiles", layout, "used", kinds, f"Tiled, layout {layout}"),
-                "\n".join(part for part in (_left_out(table, "tiles", layout), own) if part),
-            )
-        )
+    """The boxes of a ledger, from the slide sheet to the traits of each task and the survival of each set of them."""
+    steps = [_sheet_step(table), *(_tiles_step(table, layout) for layout in _scopes(table, "tiles"))]
     for task in dict.fromkeys([*_scopes(table, "labels", "trait"), *_scopes(table, "consensus", "trait")]):
-        for stage, head in LEARNING.items():
+        for stage, step in LEARNING.items():
             if task in _scopes(table, stage, "trait"):
-                main = _totals(table, stage, task, "used", ("trait",), f"{head}, task {task}")
-                steps.append(Step(main + _labelled_slides(table, stage, task), _left_out(table, stage, task)))
+                steps.append(step(table, task))
+    for scope in _scopes(table, "heterogeneity"):
+        steps += [_set_step(table, stage, scope) for stage in SETS if scope in _scopes(table, stage)]
     return steps
+
+
+def _sheet_step(table: pd.DataFrame) -> Step:
+    # Expression and clinical tables list what was left out of them, without totals of their own.
+    others = [stage for stage in dict.fromkeys(table["stage"]) if stage in SHEETS]
+    beside = [_told(_rows(table, stage, ""), head=f"Of {stage}") for stage in others]
+    warned = _told(_once(_rows(table, "survey", "", "noted")), head="Noted")
+    main = _totals(table, "sheet", "", "in", ("slide", "patient"), "Slide sheet")
+    return Step(main, _joined([_told(_rows(table, "sheet", "")), *beside, warned]))
+
+
+def _tiles_step(table: pd.DataFrame, layout: str) -> Step:
+    own = _told(_rows(table, "stain", layout, "noted"), head="Own colours kept")
+    warned = _told(_once(_rows(table, "tiles", layout, "noted")), head="Noted")
+    main = _totals(table, "tiles", layout, "used", ("slide", "patient", "tile"), f"Tiled, layout {layout}")
+    return Step(main, _joined([_told(_rows(table, "tiles", layout)), own, warned]))
+
+
+def _labels_step(table: pd.DataFrame, task: str) -> Step:
+    main = _totals(table, "labels", task, "used", ("trait",), f"Labelled, task {task}")
+    return Step(main + _labelled_slides(table, task), _told(_rows(table, "labels", task)))
+
+
+def _learnt_step(table: pd.DataFrame, task: str) -> Step:
+    main = _totals(table, "consensus", task, "used", ("trait",), f"Learnt and evaluated, task {task}")
+    rounds = _told(_rows_of_traits(table, "training", task), head="Without a model")
+    return Step(_joined([main, *_tested(table, task)]), _joined([_told(_rows(table, "consensus", task)), rounds]))
+
+
+def _set_step(table: pd.DataFrame, stage: str, scope: str) -> Step:
+    task, traits = scope.split("/")
+    main = _totals(table, stage, scope, "used", ("slide", "patient"), f"{SETS[stage]}, {traits}, task {task}")
+    return Step(_joined([main, *_rows(table, stage, scope, "noted")["reason"]]), _told(_rows(table, stage, scope)))
+
+
+LEARNING = {"labels": _labels_step, "consensus": _learnt_step}
 
 
 def draw_flow(table: pd.DataFrame, path: str | Path) -> None:
@@ -87,30 +103,54 @@ def _scopes(table: pd.DataFrame, stage: str, kind: str = "slide") -> list[str]:
 
 
 def _totals(table: pd.DataFrame, stage: str, scope: str, outcome: str, kinds: tuple[str, ...], head: str) -> str:
-    rows = table[(table["stage"] == stage) & (table["scope"] == scope) & (table["outcome"] == outcome)]
-    counts = rows.groupby("kind")["count"].sum()
+    counts = _rows(table, stage, scope, outcome).groupby("kind")["count"].sum()
     return "\n".join([head, ", ".join(_counted(int(counts.get(kind, 0)), kind) for kind in kinds)])
 
 
-def _left_out(table: pd.DataFrame, stage: str, scope: str, *, outcome: str = "excluded", head: str = "Left out") -> str:
-    """What was left out of a stage, one line per kind: the number in words of each code, largest first."""
-    rows = table[(table["stage"] == stage) & (table["scope"] == scope) & (table["outcome"] == outcome)]
+def _rows(table: pd.DataFrame, stage: str, scope: str, outcome: str = "excluded") -> pd.DataFrame:
+    return table[(table["stage"] == stage) & (table["scope"] == scope) & (table["outcome"] == outcome)]
+
+
+def _rows_of_traits(table: pd.DataFrame, stage: str, task: str, outcome: str = "excluded") -> pd.DataFrame:
+    own = (table["stage"] == stage) & (table["outcome"] == outcome)
+    return table[own & table["scope"].str.startswith(f"{task}/")]
+
+
+def _told(rows: pd.DataFrame, *, head: str = "Left out") -> str:
+    """What the rows leave out, one line per kind: the number in words of each code, largest first."""
     lines = []
     for kind, group in rows.groupby("kind", sort=False):
-        codes = group.groupby("code")["count"].sum().sort_values(ascending=False, kind="stable")
-        why = ", ".join(f"{WORDS.get(code, code)} {count:,}" for code, count in codes.items())
+        codes = group.groupby("code", sort=False)["count"].sum().sort_values(ascending=False, kind="stable")
+        why = "; ".join(f"{LEDGER.get(code, code)} {count:,}" for code, count in codes.items())
         lines.append(f"{head}: {_counted(int(codes.sum()), 'grid cell' if kind == 'tile' else kind)} ({why})")
     return "\n".join(lines)
 
 
-def _labelled_slides(table: pd.DataFrame, stage: str, task: str) -> str:
+def _once(rows: pd.DataFrame) -> pd.DataFrame:
+    """A slide with two warnings is one slide."""
+    return rows.drop_duplicates(["item", "code"])
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+def _labelled_slides(table: pd.DataFrame, task: str) -> str:
     """The range over the task's traits of the slides that are high or low."""
-    own = table["scope"].str.startswith(f"{task}/") & (table["stage"] == stage) & table["code"].isin(["high", "low"])
-    slides = table[own].groupby("scope")["count"].sum()
+    rows = _rows_of_traits(table, "labels", task, "used")
+    slides = rows[rows["code"].isin(["high", "low"])].groupby("scope")["count"].sum()
     if slides.empty:
         return ""
     low, high = int(slides.min()), int(slides.max())
     return f"\n{low:,} to {high:,} slides high or low" if low < high else f"\n{low:,} slides high or low"
+
+
+def _tested(table: pd.DataFrame, task: str) -> list[str]:
+    """How many slides are tested, and that the test is not independent where it is not."""
+    rows = _rows(table, "split", task, "used")
+    tested = int(rows.loc[rows["code"] == "test", "count"].sum())
+    notes = _rows_of_traits(table, "split", task, "noted")["reason"].unique()
+    return [f"tested on {_counted(tested, 'slide')}" if len(rows) else "", *notes]
 
 
 def _counted(count: int, kind: str) -> str:

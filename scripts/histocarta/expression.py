@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as parquet
 
 from histocarta import barcodes
 from histocarta.errors import InputError, nearest
@@ -84,15 +85,21 @@ def find_trait(trait: str, *, names: Iterable[str], table: str) -> str:
         found = by_symbol.get(symbol, [])
         if len(found) > 1:
             raise InputError(
-                f"Expected one trait {trait!r} in {table}, found {', '.join(found)}; name one of them in full"
+                f"Expected one trait {trait!r} in {table}, found {', '.join(found)}; name one of them in full."
             )
         if found:
             return found[0]
     hint = "; Excel may have turned it into a date, see B-EXCEL in exclusions.tsv" if _excel_prone(trait) else ""
     raise InputError(
         f"Expected trait {trait!r} among the {sum(map(len, by_symbol.values())):,} traits of {table}, found none"
-        f"{nearest(trait, by_symbol)}{hint}; correct the trait list, or add the trait to the expression table"
+        f"{nearest(trait, by_symbol)}{hint}; correct the trait list, or add the trait to the expression table."
     )
+
+
+def trait_columns(expression: str, traits: Sequence[str]) -> list[str]:
+    """The columns of a cohort's cleaned expression table that hold ``traits``, in that order."""
+    names = [name for name in parquet.read_schema(expression).names if name != "sample"]
+    return [find_trait(trait, names=names, table=expression) for trait in traits]
 
 
 def _other_symbols(trait: str) -> list[str]:
@@ -201,10 +208,11 @@ def _cleaned_names(frame: pd.DataFrame, places: list[str]) -> tuple[pd.DataFrame
         for name, place, date in zip(names, places, dates, strict=True)
         if date
     ]
-    if any(nameless):
-        left_out.append(
-            exclusion("expression", "trait", "?", "B-NONAME", "traits without a symbol", count=sum(nameless))
-        )
+    left_out += [
+        exclusion("expression", "trait", name or place, "B-NONAME", f"{place}: a trait without a symbol")
+        for name, place, lost in zip(names, places, nameless, strict=True)
+        if lost
+    ]
     keep = ~(np.array(dates, bool) | np.array(nameless, bool))
     frame = frame.set_axis(names, axis=1)
     return (frame if keep.all() else frame.loc[:, keep]), list(compress(places, keep)), left_out

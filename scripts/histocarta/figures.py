@@ -1,7 +1,7 @@
 """How learning, scores and their agreement with expression are drawn (Levy-Jurgenson 2020, Fig. 2)."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 DPI = 110
 LOW, HIGH = "#4477aa", "#ee6677"  # Paul Tol's bright scheme: safe for colour-blind readers
+MOST_BESIDE = 9  # groups of boxes in a row; the page is 10 inches wide
 SETS = {"test": "test", "ood_near": "OOD-near", "ood_all": "OOD-all"}
 
 
@@ -42,32 +43,37 @@ def in_set(slides: pd.DataFrame, name: str) -> pd.Series:
     return slides["ood"].eq("near") if name == "ood_near" else slides["ood"].isin(["near", "far"])
 
 
-def score_boxes(scores: Mapping[str, pd.DataFrame]) -> Figure:
-    """Slide score of each trait below and above the median of its expression, on test, OOD-near and OOD-all slides.
+def score_boxes(scores: Mapping[str, pd.DataFrame], *, sets: Sequence[str]) -> Figure:
+    """Slide score of each trait below and above the median of its expression, a frame for each of ``sets``.
 
-    Boxes as their Fig. 2: whiskers 1.5 IQR, white median; every slide is a point as well.
+    Boxes as their Fig. 2: whiskers 1.5 IQR, white median; every slide is a point as well. Frames stand side by side
+    while they are narrow enough to be read on a page, else below one another.
     """
-    figure = Figure(figsize=(2.4 + 1.5 * 3 * max(1, len(scores)) / 1.6, 3.0), layout="constrained")
-    for axes, (name, title) in zip(np.ravel(figure.subplots(1, 3, sharey=True)), SETS.items(), strict=True):
+    beside = len(scores) * len(sets) <= MOST_BESIDE
+    width, height = 1.2 + 0.8 * max(2, len(scores)), 2.8
+    size = (1.4 + width * len(sets), height) if beside else (1.4 + width, height * len(sets))
+    figure = Figure(figsize=size, layout="constrained")
+    shape = (1, len(sets)) if beside else (len(sets), 1)
+    for axes, name in zip(np.ravel(figure.subplots(*shape, sharey=True)), sets, strict=True):
         for place, slides in enumerate(scores.values()):
             chosen = slides[in_set(slides, name)]
             for side, (above, colour) in enumerate(((0.0, LOW), (1.0, HIGH))):
                 values = chosen.loc[chosen["above_median"] == above, "score"].dropna()
                 _box(axes, values.to_numpy(), place + 0.2 * (2 * side - 1), colour)
-        axes.set(title=title, ylim=(-0.03, 1.03), xlim=(-0.6, len(scores) - 0.4))
+        axes.set(title=SETS[name], ylim=(-0.03, 1.03), xlim=(-0.6, len(scores) - 0.4))
         axes.set_xticks(range(len(scores)), list(scores), rotation=45 if len(scores) > 4 else 0)
-    figure.axes[0].set_ylabel("share of positive tiles")
+    figure.supylabel("share of positive tiles", fontsize=10)
     handles = [
         figure.axes[0].scatter([], [], color=colour, label=label)
         for colour, label in ((LOW, "≤ median"), (HIGH, "> median"))
     ]
-    figure.axes[-1].legend(handles=handles, fontsize=7, loc="upper right")
+    figure.legend(handles=handles, fontsize=8, loc="outside right upper", title="expression", title_fontsize=8)
     return figure
 
 
 def score_deciles(slides: pd.DataFrame, *, trait: str) -> Figure:
     """Slide score against the decile of expression, all scored slides that were not trained on."""
-    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+    figure = Figure(figsize=(3.0, 2.2), layout="constrained")  # as large as a gallery shows it
     axes = figure.subplots()
     unseen = slides[
         (slides["decile"] > 0) & ~slides["part"].isin(["train", "validation"]) | slides["ood"].isin(["near", "far"])
@@ -77,11 +83,12 @@ def score_deciles(slides: pd.DataFrame, *, trait: str) -> Figure:
     axes.set(
         xlabel="decile of expression",
         ylabel="share of positive tiles",
-        title=trait,
         ylim=(-0.03, 1.03),
         xlim=(0.3, 10.7),
     )
     axes.set_xticks(range(1, 11))
+    axes.set_title(trait, fontsize=10)
+    axes.tick_params(labelsize=8)
     return figure
 
 

@@ -13,13 +13,13 @@ from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.exceptions import ConvergenceError, ConvergenceWarning
 from lifelines.statistics import logrank_test, proportional_hazard_test
 from lifelines.utils import median_survival_times
-from scipy.stats import norm
 
 NAN = float("nan")
 MIN_GROUP = 5  # patients; the chi-squared law of the log-rank statistic does not hold for fewer
 # Spread of the log hazard ratio per standard deviation of the covariate that only a likelihood without maximum gives.
 SEPARATED = 10.0
-SEARCHED = 0.1  # share of the patients that stays on either side of a searched cut (Altman et al. 1994)
+# Fewer events per term than this give biased ratios and intervals that are too narrow (Vittinghoff and McCulloch 2007).
+EVENTS_PER_TERM = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Cox:
-    """A Cox model (ties by Efron): complete cases used and left out, terms, concordance; no terms where it says why."""
+    """A Cox model (ties by Efron): complete cases used and left out, terms, concordance; no terms where it says why.
+
+    ``caution``: a model that could be fitted and should not be leant on.
+    """
 
     n: int
     events: int
@@ -66,18 +69,7 @@ class Cox:
     concordance: float = NAN
     constant: tuple[str, ...] = ()
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class CutSearch:
-    """The cut with the largest log-rank statistic, and its p corrected for the search."""
-
-    cut: float = NAN
-    statistic: float = NAN
-    cuts_tried: int = 0
-    p_uncorrected: float = NAN
-    p_corrected: float = NAN
-    reason: str = ""
+    caution: str = ""
 
 
 def censored_at(time: np.ndarray, event: np.ndarray, horizon: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -163,10 +155,17 @@ def cox(time: np.ndarray, event: np.ndarray, covariates: pd.DataFrame) -> Cox:
     terms = tuple(
         Term(name, *(float(rows.loc[name, column]) for column in _COLUMNS), float(tested[name])) for name in varying
     )
-    return Cox(**sizes, terms=terms, concordance=float(fitted.concordance_index_))
+    return Cox(**sizes, terms=terms, concordance=float(fitted.concordance_index_), caution=_caution(terms, event))
 
 
 _COLUMNS = ("exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%", "p")
+
+
+def _caution(terms: Sequence[Term], event: np.ndarray) -> str:
+    events = int(event.sum())
+    if events >= EVENTS_PER_TERM * len(terms):
+        return ""
+    return f"{events} events for {len(terms)} terms, fewer than {EVENTS_PER_TERM} each: ratios and p are unsteady"
 
 
 def _not_estimable(table: pd.DataFrame, event: np.ndarray, *, asked: str) -> str:
@@ -184,38 +183,3 @@ def _not_estimable(table: pd.DataFrame, event: np.ndarray, *, asked: str) -> str
         if len(levels) == 2 and any(not event[table[name] == level].any() for level in levels):
             return f"not estimable: complete separation by {name!r}, one level of which has no event"
     return ""
-
-
-def search_cut(index: np.ndarray, time: np.ndarray, event: np.ndarray, *, min_group: int) -> CutSearch:
-    """The best of all cuts of ``index`` (low: <= cut) by the standardised log-rank statistic.
-
-    p_corrected is Miller and Siegmund's (1982) for the maximum over all cuts with at least 10 % of the patients on
-    either side: phi(z) (z - 1/z) log(((1 - e) / e)^2) + 4 phi(z) / z with e = 0.1 (Altman et al. 1994, JNCI 86:829).
-    """
-    index, event = np.asarray(index, float), np.asarray(event, bool)
-    n = len(index)
-    order = np.argsort(index, kind="stable")
-    size = np.arange(1, n)
-    ends = np.flatnonzero(np.diff(index[order]) > 0)
-    share = np.minimum(size, n - size)[ends] if n > 1 else ends
-    ends = ends[(share >= SEARCHED * n) & (share >= min_group)]
-    if not len(ends) or not event.any():
-        return CutSearch(reason="0 events" if len(ends) else "no cut leaves enough patients on either side")
-    scores = _log_rank_scores(np.asarray(time, float), event)[order]
-    below = np.cumsum(scores)[ends]
-    size = ends + 1
-    variance = size * (n - size) / (n * (n - 1)) * np.sum(scores**2)
-    z = np.abs(below) / np.sqrt(variance)
-    best = int(z.argmax())
-    density, top = norm.pdf(z[best]), float(z[best])
-    corrected = density * ((top - 1 / top) * 2 * np.log((1 - SEARCHED) / SEARCHED) + 4 / top) if top > 1 else 1.0
-    raw = float(2 * norm.sf(top))
-    return CutSearch(float(index[order][ends[best]]), top, len(ends), raw, float(np.clip(corrected, raw, 1.0)))
-
-
-def _log_rank_scores(time: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Event minus Nelson-Aalen cumulative hazard at the patient's time: their sum over a group is O - E."""
-    times, place = np.unique(time, return_inverse=True)
-    at_risk = len(time) - np.searchsorted(np.sort(time), times)
-    hazard = np.cumsum(np.bincount(place, weights=event, minlength=len(times)) / at_risk)
-    return event - hazard[place]

@@ -21,6 +21,8 @@ from histocarta.hta import Regional, regional_heterogeneity
 from histocarta.progress import progress
 
 MAX_TRAITS = 62  # one bit of an int64 each
+# Why a slide has no HTI; the last with the names of the traits behind a colon.
+REASONS = ("no_tiles", "no_vote", "no_positive", "too_few_positive", "trait_excluded")
 ALL_COMBINATIONS_UP_TO = 6  # traits; beyond it a table has columns for the combinations that occur, not for all 2^T - 1
 
 
@@ -193,11 +195,8 @@ def _index_columns(
 ) -> dict[str, np.ndarray]:
     """n_positive, hti and the reason where there is none."""
     n_positive = counts.to_numpy().sum(axis=1)
-    missing = {
-        "no_tiles": cohort["n_tiles"] == 0, "no_vote": ~cohort["scored"], "no_positive": n_positive == 0,
-        "too_few_positive": n_positive < min_tiles,
-    }  # fmt: skip
-    reason = np.select(list(missing.values()), list(missing), default="")
+    missing = [cohort["n_tiles"] == 0, ~cohort["scored"], n_positive == 0, n_positive < min_tiles]
+    reason = np.select(missing, list(REASONS[: len(missing)]), default="")
     index = np.where(reason == "", hti(counts.to_numpy(), combinations=combinations), np.nan)
     return {"n_positive": n_positive, "hti": index, "reason": reason}
 

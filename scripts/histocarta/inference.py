@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from histocarta import models as networks
 from histocarta import pipeline
+from histocarta.backends import Weights, backend_in_use
 from histocarta.files import read_json, read_table, write_table
 from histocarta.progress import progress
 
-Weights = tuple[list[tf.Tensor], list[tf.Tensor]]
 Scorer = Callable[[tf.Tensor], np.ndarray]
 COLUMNS = {"slide": "object", "row": "int32", "col": "int32", "score": "float32"}
 
@@ -59,29 +59,24 @@ def load_scorer(paths: list[str], *, precision: str) -> tuple[Scorer, int]:
     The graph is traced once and each model's weights are handed to it: tracing Inception v3 for each would cost more
     than scoring a small cohort.
     """
+    backend = backend_in_use()
     networks.check_same(paths)
     model = networks.load_model(paths[0], precision=precision)
     weights = [_weights_of(model, path) for path in paths]
-    shape = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
-
-    @tf.function(autograph=False)
-    def apply(weights: Weights, tiles: tf.Tensor) -> tf.Tensor:
-        return model.stateless_call(*weights, tiles, training=False)[0]
-
-    traced = apply.get_concrete_function(weights[0], shape)  # any number of tiles: the last batch is smaller
+    compiled = backend.compile(model)
 
     def score(tiles: tf.Tensor) -> np.ndarray:
-        return np.concatenate([traced(each, tiles).numpy() for each in weights], axis=1)
+        return np.concatenate([compiled(each, tiles) for each in weights], axis=1)
 
     return score, model.input_shape[1]
 
 
 def score_slides(slides: pd.DataFrame, score: Scorer, *, size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Place (number of the slide, row, col) and scores of every tile of ``slides``, in order."""
-    batches = pipeline.ordered_batches(slides, size=size, batch=batch)
+    batches = pipeline.ordered_batches(slides, size=size, batch=batch, fill=backend_in_use().one_size)
     total = int(batches.cardinality())
     found = [
-        (places.numpy(), score(tiles))
+        (places.numpy(), score(tiles)[: len(places)])  # without what fills the last batch
         for tiles, places in progress(batches, total=total, what="score, batches of tiles")
     ]
     places, values = zip(*found, strict=True)
@@ -92,4 +87,4 @@ def _weights_of(model: keras.Model, path: str) -> Weights:
     """The weights of one file, trainable ones and others, as ``stateless_call`` wants them."""
     model.load_weights(path)
     groups = (model.trainable_variables, model.non_trainable_variables)
-    return tuple([tf.constant(variable.numpy()) for variable in group] for group in groups)
+    return tuple([keras.ops.convert_to_tensor(variable.numpy()) for variable in group] for group in groups)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
 
-from histocarta.errors import InputError, nearest
+from histocarta.errors import InputError
+from histocarta.expression import trait_columns
 from histocarta.files import read_table, write_json, write_table
 from histocarta.versions import VERSION
 
@@ -90,26 +90,6 @@ def centre_by_patient(values: pd.Series, *, patients: pd.Series, fitted: pd.Seri
     mean = values[fitted].groupby(patients[fitted]).mean().reindex(patients).set_axis(values.index)
     mean = mean.fillna(own.transform("mean"))
     return (values - mean).where(own.transform("count") > 1)
-
-
-def find_trait(trait: str, *, names: list[str], table: str) -> str:
-    """The column of ``table`` that holds ``trait``: its full name, or the symbol of ``SYMBOL|ENTREZ``."""
-    if trait in names:
-        return trait
-    symbols = {}
-    for name in names:
-        symbols.setdefault(name.split("|")[0], []).append(name)
-    found = symbols.get(trait, [])
-    if len(found) > 1:
-        raise InputError(
-            f"Expected one trait {trait!r} in {table}, found {', '.join(found)}; name one of them in full."
-        )
-    if not found:
-        raise InputError(
-            f"Expected trait {trait!r} among the {len(names):,} traits of {table}, found none of that name"
-            f"{nearest(trait, symbols)}. Correct the trait list, or add the trait to the expression table."
-        )
-    return found[0]
 
 
 def label_extremes(
@@ -199,8 +179,7 @@ def _slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
 
 def _read_trait(expression: str, *, trait: str) -> tuple[pd.Series, str]:
     """The one column that is needed of a table that may have 20,000."""
-    names = [name for name in parquet.read_schema(expression).names if name != "sample"]
-    column = find_trait(trait, names=names, table=expression)
+    (column,) = trait_columns(expression, [trait])
     return pd.read_parquet(expression, columns=[column])[column].astype(float), column
 
 

@@ -11,7 +11,7 @@ from histocarta.sheets import REGION
 from histocarta.splits import PARTS, UNIT_COLUMN, patients_on_both_sides
 from histocarta.versions import VERSION
 
-NOT_INDEPENDENT = "not independent: {patients} patients have {unit}s in the test part and in another"
+NOT_INDEPENDENT = "not independent: {who} {unit}s in the test part and in another"
 
 
 class LeakError(InputError):
@@ -58,7 +58,7 @@ def audit_leaks(
     record = {
         "trait": facts["trait"], "status": facts["status"], "code": facts["code"], "reason": facts["reason"],
         "unit": unit, "independent": not shared,
-        "note": NOT_INDEPENDENT.format(unit=unit, patients=len(shared)) if shared else "",
+        "note": _note(len(shared), unit=unit) if shared else "",
         "fitted_on": facts["fitted_on"], "thresholds_saw_test": facts["fitted_on"] != "non_test",
         "one_test_part": _one_test_part(rounds), "rounds": [_sizes(split, table) for split in rounds],
         "version": version,
@@ -161,6 +161,12 @@ def check_thresholds(table: pd.DataFrame, rounds: list[pd.DataFrame], *, facts: 
             "test samples took part. Make the labels again; leave-one-out schemes must fit on 'all' "
             "(fidelity row percentiles_fitted_on), and the report then says so."
         )
+
+
+def _note(patients: int, *, unit: str) -> str:
+    """That the test is not independent, and by how many patients."""
+    who = "1 patient has" if patients == 1 else f"{patients} patients have"
+    return NOT_INDEPENDENT.format(who=who, unit=unit)
 
 
 def _one_test_part(rounds: list[pd.DataFrame]) -> bool:

@@ -12,14 +12,11 @@ import pandas as pd
 from histocarta.consort import draw_flow
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
+from histocarta.ledger_sets import index_rows, survival_rows
+from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows, warning_rows
+from histocarta.ledger_traits import label_rows, metric_rows, round_rows, split_rows, unlabelled_slides
 
 COLUMNS = ["stage", "scope", "kind", "outcome", "item", "code", "reason", "count"]
-CLASSES = ("high", "low", "ood_near", "ood_far")  # of labels.json: slides that a trait uses, to learn or to test
-UNLABELLED = {
-    "no_expression": "no expression of the slide's patient",
-    "one_sample": "the patient's only sample, with nothing to be centred on",
-    "not_measured": "the trait is not measured in the slide's patient",
-}
 
 
 class LedgerMismatch(RuntimeError):
@@ -31,38 +28,56 @@ def write_ledger(
     slides: str,
     exclusions: str,
     manifests: Sequence[str],
+    surveys: Sequence[str],
     summaries: Sequence[str],
     labels: Sequence[str],
+    tables: Sequence[str],
     ledger: str,
     flow: str,
     layouts: Mapping[str, str],
     max_excluded: float,
     stains: Sequence[str] = (),
+    audits: Sequence[str] = (),
     metrics: Sequence[str] = (),
+    heterogeneity: Sequence[str] = (),
+    survival: Sequence[str] = (),
 ) -> None:
     """Account for a cohort: write the ``ledger`` (table) and the ``flow`` of slides, patients and traits (picture).
 
     ``slides`` is the cohort's sheet and ``exclusions`` what preparing it left out; ``manifests`` one per layout;
-    ``summaries`` and ``stains`` the tiles.json and stain.json of all slides in all layouts; ``labels`` and ``metrics``
-    one labels.json and metrics.json per trait and task. ``layouts`` names the layout of each task.
+    ``surveys`` the slide.json of all slides, ``summaries`` and ``stains`` their tiles.json and stain.json in all
+    layouts; ``labels``, ``tables``, ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and
+    metrics.json per trait and task; ``heterogeneity`` and ``survival`` one hti.tsv and survival.json per set of traits.
+    ``layouts`` names the layout of each task.
 
     Raises :class:`LedgerMismatch` where totals do not add up, and InputError where more than the share
     ``max_excluded`` of the slides (one slide always may) is excluded by anything but the sheet. Snakemake deletes the
     outputs of a failed job, so the ledger of a refused run stays beside ``ledger`` as ``*-refused.tsv``.
     """
     sheet = read_table(slides)
-    rows, faults = sheet_rows(sheet, read_table(exclusions)), []
+    rows, faults, tiled = sheet_rows(sheet, read_table(exclusions)), [], {}
+    rows += warning_rows(map(read_json, surveys), stage="survey", code="S-WARNED")
     for path in manifests:
         layout, manifest = Path(path).parent.name, read_table(path).astype({"n_tiles": int})
         faults += manifest_faults(sheet, manifest, layout=layout)
         rows += slide_rows(sheet, manifest, layout=layout)
-        rows += tile_rows(manifest, _read(summaries, folder=layout), layout=layout)
+        cut = _read(summaries, folder=layout)
+        rows += tile_rows(manifest, cut, layout=layout)
+        rows += warning_rows(cut, stage="tiles", layout=layout, code="T-WARNED")
         rows += stain_rows(_read(stains, folder=layout), layout=layout)
-    tiled = {row[1]: row[-1] for row in rows if row[:4] == ("tiles", row[1], "slide", "used")}
+        tiled[layout] = manifest[manifest["n_tiles"] > 0]
+    notes = {}
     for task, layout in layouts.items():
-        labelled = _read(labels, folder=task)
-        rows += label_rows(labelled, task=task, tiled=tiled[layout])
-        rows += metric_rows(_read(metrics, folder=task, above=1), labelled, task=task)
+        audited = _read(audits, folder=task)
+        notes[task] = next((audit["note"] for audit in audited if not audit["independent"]), "")
+        rows += _task_rows(task, audited, labels=labels, tables=tables, metrics=metrics, tiled=len(tiled[layout]))
+    analysed = {_scope_of_set(path): read_json(path) for path in survival}
+    for path in heterogeneity:
+        scope, index = _scope_of_set(path), read_table(path)
+        task = scope.split("/")[0]
+        rows += index_rows(index, scope=scope, tiled=tiled[layouts[task]], note=notes[task])
+        if scope in analysed:
+            rows += survival_rows(index, analysed[scope], scope=scope, note=notes[task])
     table = pd.DataFrame(rows, columns=COLUMNS)
     faults += mismatches(table)
     _refuse(table, faults, max_excluded=max_excluded, beside=Path(ledger))
@@ -70,16 +85,37 @@ def write_ledger(
     draw_flow(table, flow)
 
 
+def _task_rows(
+    task: str,
+    audited: Sequence[dict],
+    *,
+    labels: Sequence[str],
+    tables: Sequence[str],
+    metrics: Sequence[str],
+    tiled: int,
+) -> list[tuple]:
+    """What became of a task's traits, from labels to metrics."""
+    labelled, learnt = _read(labels, folder=task), _read(metrics, folder=task, above=1)
+    unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
+    return [
+        *label_rows(labelled, unlabelled, task=task, tiled=tiled),
+        *split_rows(audited, task=task),
+        *round_rows(learnt, audited, task=task),
+        *metric_rows(learnt, labelled, task=task),
+    ]
+
+
 def mismatches(table: pd.DataFrame) -> list[str]:
     """One line for each stage, scope and kind of a ledger whose totals are given and do not add up."""
-    faults = []
-    for key, group in table.groupby(["stage", "scope", "kind"], sort=False):
-        counts = group.groupby("outcome")["count"].sum()
-        used, excluded = counts.get("used", 0), counts.get("excluded", 0)
-        if "in" in counts and counts["in"] != used + excluded:
-            where = " ".join(part for part in key if part)
-            faults.append(f"{where}: {counts['in']:,} in, but {used:,} used and {excluded:,} excluded")
-    return faults
+    key = ["stage", "scope", "kind"]
+    counts = table.groupby([*key, "outcome"])["count"].sum().unstack("outcome")
+    counts = counts.reindex(columns=["in", "used", "excluded"])
+    counts = counts[counts["in"].notna()].fillna(0).astype(int)
+    wrong = counts[counts["in"] != counts["used"] + counts["excluded"]]
+    return [
+        f"{' '.join(filter(None, where))}: {row['in']:,} in, but {row['used']:,} used and {row['excluded']:,} excluded"
+        for where, row in wrong.iterrows()
+    ]
 
 
 def too_many_excluded(table: pd.DataFrame, *, max_excluded: float) -> list[str]:
@@ -101,132 +137,23 @@ def too_many_excluded(table: pd.DataFrame, *, max_excluded: float) -> list[str]:
     return lines
 
 
-def manifest_faults(sheet: pd.DataFrame, manifest: pd.DataFrame, *, layout: str) -> list[str]:
-    """What a manifest and the sheet contradict each other in, slide by slide."""
-    faults = [f"in only one of sheet and manifest: {slide}" for slide in set(sheet["slide"]) ^ set(manifest["slide"])]
-    faults += [f"in the manifest twice: {slide}" for slide in manifest.loc[manifest["slide"].duplicated(), "slide"]]
-    excluded = set(sheet.loc[sheet["exclude"] != "", "slide"])
-    for row in manifest.itertuples():
-        if (row.status == "ok") != (row.n_tiles > 0):
-            faults.append(f"{row.slide} has status {row.status} and {row.n_tiles} tiles")
-        if row.status != "ok" and not (row.code and row.reason):
-            faults.append(f"{row.slide} is excluded without code and reason")
-        if row.status == "ok" and row.slide in excluded:
-            faults.append(f"{row.slide} is excluded by the sheet but has tiles")
-    return [f"layout {layout}: {fault}" for fault in sorted(faults)]
-
-
-def sheet_rows(sheet: pd.DataFrame, exclusions: pd.DataFrame) -> list[tuple]:
-    """Who the sheet names, whom it excludes, and what preparing the cohort's tables left out."""
-    excluded = sheet[sheet["exclude"] != ""]
-    rows = [("sheet", "", "slide", "in", "", "", "slides of the sheet", len(sheet))]
-    rows += [("sheet", "", "slide", "excluded", row.slide, "S-SHEET", row.exclude, 1) for row in excluded.itertuples()]
-    rows.append(("sheet", "", "slide", "used", "", "", "slides to be tiled", int(sheet["exclude"].eq("").sum())))
-    rows += _patient_rows(sheet.assign(used=sheet["exclude"] == "", code="S-SHEET"), stage="sheet")
-    # A slide of the sheet is accounted for above and by its layouts.
-    others = exclusions[~(exclusions["kind"].eq("slide") & exclusions["item"].isin(sheet["slide"]))]
-    return rows + [
-        (row["stage"], "", row["kind"], "excluded", row["item"], row["code"], row["reason"], int(row["count"]))
-        for row in others.to_dict("records")
-    ]
-
-
-def slide_rows(sheet: pd.DataFrame, manifest: pd.DataFrame, *, layout: str) -> list[tuple]:
-    """Slides and patients of a layout, among the slides that the sheet does not exclude."""
-    wanted = sheet.loc[sheet["exclude"] == "", "slide"]
-    found = manifest[manifest["slide"].isin(wanted)]
-    lost = found[found["status"] != "ok"]
-    rows = [("tiles", layout, "slide", "in", "", "", "slides to be tiled", len(wanted))]
-    rows += [("tiles", layout, "slide", "excluded", row.slide, row.code, row.reason, 1) for row in lost.itertuples()]
-    rows.append(("tiles", layout, "slide", "used", "", "", "slides with tiles", int((manifest["n_tiles"] > 0).sum())))
-    return rows + _patient_rows(found.assign(used=found["n_tiles"] > 0), stage="tiles", scope=layout)
-
-
-def tile_rows(manifest: pd.DataFrame, summaries: Sequence[dict], *, layout: str) -> list[tuple]:
-    """Grid cells of a layout: kept as tiles, or dropped, per slide and reason."""
-    lost = manifest[manifest["status"] != "ok"]
-    code = dict(zip(lost["slide"], lost["code"], strict=True))
-    rows = [("tiles", layout, "tile", "in", "", "", "grid cells", sum(record["n_cells"] for record in summaries))]
-    for record in summaries:
-        slide, dropped = record["slide"], {why: count for why, count in record["counts"].items() if count}
-        rows += [
-            ("tiles", layout, "tile", "excluded", slide, why, f"grid cells dropped: {why}", count)
-            for why, count in sorted(dropped.items())
-        ]
-        if slide in code and record["n_tiles"]:
-            why = "tiles of a slide that was excluded after tiling"
-            rows.append(("tiles", layout, "tile", "excluded", slide, code[slide], why, record["n_tiles"]))
-    return [*rows, ("tiles", layout, "tile", "used", "", "", "tiles", int(manifest["n_tiles"].sum()))]
-
-
-def stain_rows(records: Iterable[dict], *, layout: str) -> list[tuple]:
-    """Slides that keep their own colours although the layout asks for normalised ones."""
-    return [
-        ("stain", layout, "slide", "noted", record["slide"], record["code"], f"own colours kept: {record['reason']}", 1)
-        for record in records
-        if record["status"] == "fallback"
-    ]
-
-
-def label_rows(records: Sequence[dict], *, task: str, tiled: int) -> list[tuple]:
-    """A task's traits, and each trait's slides of every class and without a value, of ``tiled`` slides with tiles."""
-    usable = [record for record in records if record["status"] == "ok"]
-    rows = _trait_rows("labels", task, records, total=len(records), used=len(usable))
-    for record in usable:
-        scope, counts = f"{task}/{record['trait']}", dict(record["n"])
-        counts["not_measured"] -= counts.get("no_expression", 0) + counts.get("one_sample", 0)
-        rows.append(("labels", scope, "slide", "in", "", "", "slides with tiles", tiled))
-        rows += [("labels", scope, "slide", "used", "", name, f"slides {name}", counts[name]) for name in CLASSES]
-        rows += [
-            ("labels", scope, "slide", "excluded", "", name, why, counts[name])
-            for name, why in UNLABELLED.items()
-            if counts.get(name)
-        ]
-    return rows
-
-
-def metric_rows(records: Sequence[dict], labelled: Sequence[dict], *, task: str) -> list[tuple]:
-    """The labelled traits that could be learnt and evaluated; nothing where no metrics are given."""
-    usable = {record["trait"] for record in labelled if record["status"] == "ok"}
-    records = [record for record in records if record["trait"] in usable]
-    if not records:
-        return []
-    used = sum(record["status"] == "ok" for record in records)
-    return _trait_rows("consensus", task, records, total=len(usable), used=used)
-
-
-def _trait_rows(stage: str, task: str, records: Sequence[dict], *, total: int, used: int) -> list[tuple]:
-    return [
-        (stage, task, "trait", "in", "", "", "traits of the task", total),
-        *(
-            (stage, task, "trait", "excluded", record["trait"], record["code"], record["reason"], 1)
-            for record in records
-            if record["status"] != "ok"
-        ),
-        (stage, task, "trait", "used", "", "", "traits left", used),
-    ]
-
-
-def _patient_rows(slides: pd.DataFrame, *, stage: str, scope: str = "") -> list[tuple]:
-    """Patients of ``slides`` (patient, used, code); one is excluded where all its slides are."""
-    lost = slides[~slides.groupby("patient")["used"].transform("any")]
-    return [
-        (stage, scope, "patient", "in", "", "", "patients of these slides", slides["patient"].nunique()),
-        *(
-            (stage, scope, "patient", "excluded", patient, "P-NOSLIDE", f"no slide left: {codes}", 1)
-            for patient, codes in lost.groupby("patient")["code"].apply(", ".join).items()
-        ),
-        (stage, scope, "patient", "used", "", "", "patients left", slides.loc[slides["used"], "patient"].nunique()),
-    ]
-
-
 def _read(paths: Iterable[str], *, folder: str, above: int = 0) -> list[dict]:
-    """The JSON files that lie in a folder of this name, or ``above`` folders deeper: names are read off the paths.
+    """The JSON files of :func:`_in_folder`."""
+    return [read_json(path) for path in _in_folder(paths, folder, above=above)]
+
+
+def _in_folder(paths: Iterable[str], folder: str, *, above: int = 0) -> list[str]:
+    """The paths in a folder of this name, or ``above`` folders deeper: names are read off the paths.
 
     results/{cohort}/slides/{slide}/{layout}/…, results/{cohort}/traits/{trait}/{task}/labels.json and, one folder
     deeper, …/{task}/consensus/metrics.json.
     """
-    return [read_json(path) for path in paths if Path(path).parents[above].name == folder]
+    return [path for path in paths if Path(path).parents[above].name == folder]
+
+
+def _scope_of_set(path: str) -> str:
+    """task/traits of a file in results/{cohort}/heterogeneity/{task}/{traits}/."""
+    return "/".join(Path(path).parts[-3:-1])
 
 
 def _refuse(table: pd.DataFrame, faults: list[str], *, max_excluded: float, beside: Path) -> None:

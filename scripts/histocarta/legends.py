@@ -1,9 +1,13 @@
 """How the colours and the scale of a map are named under it: text and boxes laid out in one grey strip."""
 
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SIZE = 15  # px of text
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # Pillow's own font has no µ
+SIZE = 14  # px of text
 LINE = 24  # px from line to line
 MARGIN = 10
 BOX = 14  # px, side of a colour box
@@ -21,7 +25,7 @@ def legend(
 
     Title and notes stand on lines of their own, the labels flow; a scale bar comes last where the scale is known.
     """
-    font = ImageFont.load_default(size=SIZE)
+    font = ImageFont.truetype(FONT, SIZE)
     lines = [title, *notes]
     bar = _bar(width, microns_per_pixel) if microns_per_pixel else None
     needed = [font.getlength(line) for line in lines] + [BOX + MARGIN + font.getlength(label) for label in labels]
@@ -49,6 +53,19 @@ def legend(
         draw.rectangle((MARGIN, middle - BAR // 2, MARGIN + bar[0], middle + BAR // 2), fill=INK)
         draw.text((2 * MARGIN + bar[0], middle), bar[1], fill=INK, font=font, anchor="lm")
     return np.asarray(strip), boxes
+
+
+def with_scale_bar(picture: Image.Image, *, microns_per_pixel: float) -> Image.Image:
+    """``picture`` with a scale bar on white in its lower left corner, large enough to be read at half the size."""
+    drawn = picture.copy()
+    draw, font = ImageDraw.Draw(drawn), ImageFont.truetype(FONT, 2 * SIZE)
+    length, words = _bar(picture.width, microns_per_pixel)
+    left, bottom = MARGIN, picture.height - MARGIN
+    width = max(length, int(font.getlength(words))) + 2 * MARGIN
+    draw.rectangle((left, bottom - 2 * LINE - MARGIN, left + width, bottom), fill="white")
+    draw.text((left + MARGIN, bottom - 2 * LINE), words, fill="black", font=font, anchor="lt")
+    draw.rectangle((left + MARGIN, bottom - MARGIN - 2 * BAR, left + MARGIN + length, bottom - MARGIN), fill="black")
+    return drawn
 
 
 def _middle(row: int) -> int:

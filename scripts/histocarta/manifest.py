@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from histocarta.codes import LEDGER
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.sheets import REGION
+from histocarta.tables import exclusion, exclusions_table
 from histocarta.tiling import REASONS
 
 FROM_SHEET = ["file", *REGION, "block"]  # what a split may go by, as the slide sheet says it
@@ -26,15 +28,6 @@ COLUMNS = [
     "mpp",
     "version",
 ]
-EXCLUSION_COLUMNS = ["stage", "kind", "item", "code", "reason", "count"]
-WHY = {
-    "background": "too little tissue in the tile",
-    "pen": "pen ink on the tile",
-    "dark": "fold, border or black on the tile",
-    "blur": "tile out of focus",
-    "unreadable": "tile cannot be decoded, or the slide has too many that cannot",
-    "edge": "cell reaches beyond the region",
-}
 
 
 def collect_manifest(*, summaries: list[str], shards: list[str], slides: str, manifest: str, exclusions: str) -> None:
@@ -123,11 +116,11 @@ def _without_copies(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _exclusions(frame: pd.DataFrame) -> pd.DataFrame:
     out = frame[frame["status"] != "ok"]
-    rows = [("tiles", "slide", row.slide, row.code, row.reason, 1) for row in out.itertuples()]
+    rows = [exclusion("tiles", "slide", row.slide, row.code, row.reason) for row in out.itertuples()]
     for row in frame.itertuples():
         rows += [
-            ("tiles", "tile", row.slide, reason, WHY[reason], row.counts[reason])
+            exclusion("tiles", "tile", row.slide, reason, LEDGER[reason], count=row.counts[reason])
             for reason in REASONS
             if row.counts[reason]
         ]
-    return pd.DataFrame(rows, columns=EXCLUSION_COLUMNS)
+    return exclusions_table(rows)

@@ -106,11 +106,12 @@ def training_batches(
 
 
 def ordered_batches(
-    slides: pd.DataFrame, *, size: int, batch: int, strides: Sequence[int] | None = None
+    slides: pd.DataFrame, *, size: int, batch: int, strides: Sequence[int] | None = None, fill: bool = False
 ) -> tf.data.Dataset:
     """Every tile once, slide after slide: batches of (uint8 tiles, int64 (number of the slide, row, col)).
 
-    strides : per slide, take every so-manieth tile only (validation on a subset); the last batch may be smaller.
+    strides : per slide, take every so-manieth tile only (validation on a subset).
+    fill : whether black tiles, which have no place, bring the last batch to its full size; else it may be smaller.
     """
     strides = np.ones(len(slides), np.int64) if strides is None else np.asarray(strides, np.int64)
     table = tf.data.Dataset.from_tensor_slices((slides["shard"].to_numpy(str), np.arange(len(slides)), strides))
@@ -123,10 +124,14 @@ def ordered_batches(
         example = tf.io.parse_single_example(record, _FEATURES)
         return decode_tile(example["image"], size=size), tf.stack([slide, example["row"], example["col"]])
 
+    def filled(images: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        missing = batch - tf.shape(images)[0]
+        return tf.ensure_shape(tf.pad(images, [[0, missing], *[[0, 0]] * 3]), [batch, size, size, 3]), places
+
     total = int(np.sum(-(-slides["n_tiles"].to_numpy() // strides)))
     tiles = table.flat_map(records).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = tiles.batch(batch).apply(tf.data.experimental.assert_cardinality(-(-total // batch)))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return (batches.map(filled) if fill else batches).prefetch(tf.data.AUTOTUNE)
 
 
 def decode_tile(jpeg: tf.Tensor, *, size: int) -> tf.Tensor:

@@ -110,30 +110,39 @@ def _share(mask: np.ndarray) -> float:
 def draw_quality_picture(
     *, thumbnail: np.ndarray, sites: pd.DataFrame, downsample: float, origin: tuple[int, int], path: str | Path
 ) -> None:
-    """Draw which tiles are kept and why the others are not over the slide's thumbnail, with a legend, as PNG.
+    """Write which tiles are kept and why the others are not over the slide's thumbnail, with a legend, as PNG.
 
     ``sites`` needs x, y, width_px (level-0 px), kept and reason; ``origin`` is the level-0 corner of the thumbnail.
-    Dropped tiles are tinted in the colour of their reason, kept ones outlined.
     """
+    plain = quality_picture(thumbnail=thumbnail, sites=sites, downsample=downsample, origin=origin)
+    picture = _with_legend(plain, pd.Series(_names(sites)).value_counts().to_dict())
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def quality_picture(
+    *, thumbnail: np.ndarray, sites: pd.DataFrame, downsample: float, origin: tuple[int, int]
+) -> Image.Image:
+    """That picture without the legend: dropped tiles tinted in the colour of their reason, kept ones outlined."""
     zoom = max(1, round(1000 / max(thumbnail.shape[:2])))
     scale = zoom / downsample
     height, width = (side * zoom for side in thumbnail.shape[:2])
     base = Image.fromarray(cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_LINEAR)).convert("RGBA")
     overlay = Image.new("RGBA", base.size)
     draw = ImageDraw.Draw(overlay)
-    names = np.where(sites["kept"].astype(bool), "kept", sites["reason"].astype(str))
     # Kept ones last, so that their outlines are whole.
-    for site in sites.assign(name=names).sort_values("kept", kind="stable").itertuples():
+    for site in sites.assign(name=_names(sites)).sort_values("kept", kind="stable").itertuples():
         name, side = site.name, site.width_px
         left, top = (site.x - origin[0]) * scale, (site.y - origin[1]) * scale
         box = (left, top, left + side * scale - 1, top + side * scale - 1)
         fill = None if name == "kept" else (*COLOURS[name], 60 if name == "background" else 130)
         draw.rectangle(box, outline=(*COLOURS[name], 255), fill=fill)
-    picture = _with_legend(
-        Image.alpha_composite(base, overlay).convert("RGB"), pd.Series(names).value_counts().to_dict()
-    )
-    with replacing(path) as temporary:
-        picture.save(temporary, format="PNG")
+    return Image.alpha_composite(base, overlay).convert("RGB")
+
+
+def _names(sites: pd.DataFrame) -> np.ndarray:
+    """The key of each tile in ``COLOURS``."""
+    return np.where(sites["kept"].astype(bool), "kept", sites["reason"].astype(str))
 
 
 def _with_legend(picture: Image.Image, counts: dict[str, int]) -> Image.Image:

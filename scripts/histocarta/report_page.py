@@ -6,47 +6,101 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from jinja2 import Environment
 from PIL import Image
 
 from histocarta.files import replacing
+from histocarta.legends import with_scale_bar
 from histocarta.versions import software
 
 GALLERY_PX = 640  # longest side of a picture in a gallery
 
 
 @dataclass(frozen=True)
+class Note:
+    """A paragraph that explains."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A paragraph that a reader must not miss."""
+
+    kind: ClassVar[str] = "caution"
+    text: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """An image inside the page, as a data URI, and what it shows."""
 
+    kind: ClassVar[str] = "picture"
     uri: str
     caption: str
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """One colour of a legend (red, green, blue) and what it stands for; ``look``: filled, outlined or hatched."""
+
+    colour: tuple[int, int, int]
+    label: str
+    look: str = "filled"
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the colours of the pictures below mean, once for all of them and in the page's own letters."""
+
+    kind: ClassVar[str] = "legend"
+    swatches: Sequence[Swatch]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side."""
+
+    kind: ClassVar[str] = "gallery"
+    pictures: Sequence[Picture]
+    title: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows for the page; numbers are right-aligned, a folded table opens on a click."""
 
+    kind: ClassVar[str] = "table"
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     title: str = ""
     folded: bool = False
 
 
+@dataclass(frozen=True)
+class Verbatim:
+    """Text as a machine reads it, folded under its title."""
+
+    kind: ClassVar[str] = "verbatim"
+    title: str
+    text: str
+
+
+Figure = str | float | None  # a cell of a .tsv, or a value of a .json
+Block = Note | Caution | Picture | Legend | Gallery | Table | Verbatim
+
+
 @dataclass
 class Section:
-    """One part of the report."""
+    """One part of the report: its blocks from top to bottom."""
 
     title: str
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    figures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    gallery: list[Picture] = field(default_factory=list)
-    preformatted: str = ""
+    blocks: list[Block] = field(default_factory=list)
 
 
 def write_page(path: str | Path, *, cohort: str, study: dict[str, Any], sections: Sequence[Section]) -> None:
@@ -59,29 +113,38 @@ def write_page(path: str | Path, *, cohort: str, study: dict[str, Any], sections
         temporary.write_text(text, encoding="utf-8")
 
 
-def interval(value: str, low: str, high: str) -> str:
+def interval(value: Figure, low: Figure, high: Figure, digits: int = 2) -> str:
     """A figure with its range or interval."""
-    return f"{number(value)} ({number(low)}–{number(high)})" if value else "–"
+    return "–" if _blank(value) else f"{number(value, digits)} ({number(low, digits)}–{number(high, digits)})"
 
 
-def number(value: str, digits: int = 2) -> str:
-    """A table's text cell with ``digits`` decimals, a dash where it is blank."""
-    return f"{float(value):.{digits}f}" if value else "–"
+def number(value: Figure, digits: int = 2) -> str:
+    """A figure with ``digits`` decimals, a dash where there is none."""
+    return "–" if _blank(value) else f"{float(value):.{digits}f}"
 
 
-def p_text(value: str) -> str:
+def p_text(value: Figure) -> str:
     """A p value as text: three decimals, small ones in powers of ten."""
-    return "–" if not value else f"{float(value):.3f}" if float(value) >= 0.001 else f"{float(value):.0e}"
+    if _blank(value):
+        return "–"
+    return f"{float(value):.3f}" if float(value) >= 0.001 else f"{float(value):.0e}"
 
 
-def cell(value: Any) -> str | int:
-    """A value of a JSON record as the page shows it."""
-    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else value
+def cell(value: Any) -> Any:
+    """A value of a record as the page shows it; a dash where there is none."""
+    if _blank(value):
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else value
+
+
+def _blank(value: Any) -> bool:
+    """Whether a cell of a table or a record holds nothing: blank, null or not a number."""
+    return value is None or value == "" or value != value
 
 
 def whole_table(frame: pd.DataFrame, *, title: str, folded: bool = False) -> Table:
-    """All of ``frame`` as text."""
-    return Table(list(frame.columns), frame.astype(str).to_numpy().tolist(), title, folded)
+    """All of ``frame``."""
+    return Table(list(frame.columns), [[cell(value) for value in row] for row in frame.to_numpy()], title, folded)
 
 
 def picture_uri(path: str | Path) -> str:
@@ -89,13 +152,15 @@ def picture_uri(path: str | Path) -> str:
     return data_uri(Path(path).read_bytes())
 
 
-def gallery_uri(path: str | Path) -> str:
-    """A picture file, reduced to the size at which a gallery shows it, as a data URI."""
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
-        small.thumbnail((GALLERY_PX, GALLERY_PX), Image.Resampling.LANCZOS)
+def gallery_uri(picture: Image.Image, *, microns_per_pixel: float | None = None) -> str:
+    """A picture reduced to the size at which a gallery shows it, as a data URI; with a scale bar where it is known."""
+    small = picture.convert("RGB")
+    small.thumbnail((GALLERY_PX, GALLERY_PX), Image.Resampling.LANCZOS)
+    if microns_per_pixel:
+        # After the reduction, so that the letters have the same size under every slide.
+        small = with_scale_bar(small, microns_per_pixel=microns_per_pixel * picture.width / small.width)
     stream = io.BytesIO()
-    small.save(stream, format="JPEG", quality=88)
+    small.save(stream, format="JPEG", quality=88, subsampling=0)  # full colour: its edges are what a map is about
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 

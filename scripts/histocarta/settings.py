@@ -155,7 +155,7 @@ class Training(Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="Keras dtype policy"
     )
-    xla: bool = Field(False, description="compile with XLA")
+    xla: bool = Field(False, description="compile with XLA (jax always does); results may then not be repeatable")
     gpus: int = Field(1, ge=0, description="GPUs of one training job; 0: CPU only")
     shuffle_buffer: int = Field(2048, ge=1, description="tiles in the shuffle buffer")
     augment: list[Literal["horizontal", "vertical"]] = Field(

@@ -1,6 +1,7 @@
 """What is known of a slide before any tile is cut: size, resolution, region, tissue, or why it is left out."""
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def survey_slide(
     """Write a slide's record (``survey``, JSON), the RGB ``thumbnail`` and the ``tissue`` mask (255), both PNG.
 
     ``region`` is x, y, width, height in level-0 px, or None for the whole slide. A fault in the data gives status
-    ``excluded`` with its code and reason, a thumbnail of one white pixel and an empty mask of the same size.
+    ``excluded`` with its code and reason, a thumbnail of one white pixel and an empty mask of the same size. Warnings
+    (a resolution that is not measured, blocks that cannot be read …) stand in the record and in the log.
     """
     record = {"slide": slide, "patient": patient, "file": str(file or ""), "version": VERSION["survey"]}
     try:
@@ -61,6 +63,8 @@ def survey_slide(
             default_mpp=default_mpp,
             mpp_from_objective=mpp_from_objective,
         )
+        for warning in facts["warnings"]:
+            print(f"{slide}: {warning}", file=sys.stderr)
         mask = tissue_mask(rgb)
         record |= {"status": "ok", "code": "", "reason": "", **facts, "tissue_share": float(mask.mean())}
     except SlideFault as fault:

@@ -13,8 +13,8 @@ from histocarta.evaluation import benjamini_hochberg
 
 NAN = float("nan")
 BELOW, ABOVE = "≤ median", "> median"
-# Levy-Jurgenson 2020, Fig. 6: ER status and PAM50 type, under the names of cBioPortal, GDC and plain sheets.
-STATUS_NAMES = re.compile(r"\ber status\b|^er$|\b(o?estrogen receptor|pam ?50)\b")
+# Levy-Jurgenson 2020, Fig. 6: ER status and PAM50 type, under the names of cBioPortal, GDC, Xena and plain sheets.
+STATUS_NAMES = re.compile(r"\ber status\b|^er$|\b(o?estrogen receptor|pam ?50(call)?)\b")
 MOST_LEVELS = 12  # a column with more is no grouping
 
 
@@ -40,13 +40,17 @@ class Level:
 
 @dataclass(frozen=True)
 class LevelTest:
-    """HTI compared over the levels of one grouping: Mann-Whitney U for two levels, Kruskal-Wallis for more."""
+    """HTI compared over the levels of one grouping: Mann-Whitney U for two levels, Kruskal-Wallis for more.
+
+    p_adjusted: Benjamini-Hochberg over the ``tests`` groupings that have a p.
+    """
 
     by: str
     levels: tuple[Level, ...]
     test: str = ""
     p: float = NAN
     p_adjusted: float = NAN
+    tests: int = 0
     reason: str = ""
 
 
@@ -101,13 +105,17 @@ def groupings(above: pd.DataFrame, clinical: pd.DataFrame, *, covariates: Sequen
 
 
 def compare_levels(index: pd.Series, groups: Mapping[str, pd.Series], *, min_group: int) -> list[LevelTest]:
-    """Test HTI over the levels of each grouping; p adjusted over all groupings (Benjamini-Hochberg).
+    """Test HTI over the levels of each grouping; p adjusted over the groupings tested (Benjamini-Hochberg).
 
-    Levels with fewer than ``min_group`` patients are listed but not tested.
+    Levels with fewer than ``min_group`` patients are listed but not tested; a grouping without p is no member of the
+    family, whose size each result states.
     """
     tests = [_compare(index, by, levels, min_group=min_group) for by, levels in groups.items()]
-    adjusted = benjamini_hochberg([test["p"] for test in tests])
-    return [LevelTest(**test, p_adjusted=float(p)) for test, p in zip(tests, adjusted, strict=True)]
+    p = np.array([test["p"] for test in tests], dtype=float)
+    known = ~np.isnan(p)
+    adjusted, family = np.full(len(p), NAN), int(known.sum())
+    adjusted[known] = benjamini_hochberg(p[known])
+    return [LevelTest(**test, p_adjusted=float(q), tests=family) for test, q in zip(tests, adjusted, strict=True)]
 
 
 def _compare(index: pd.Series, by: str, groups: pd.Series, *, min_group: int) -> dict:

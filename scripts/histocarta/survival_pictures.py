@@ -20,6 +20,7 @@ MONTHS = 12
 PANEL = (3.9, 3.9)  # inches
 TITLE_WIDTH = 52  # characters that fit over a panel
 BOX_WIDTH, BOX_HEIGHT = 0.75, 3.4
+ACROSS, WIDEST = 3, 12.0  # panels in a row, inches of a row of boxes: on a page more would be too small to read
 COLOURS = ("#d55e00", "#0072b2")  # low orange, high blue as in the paper's Fig. 4, in the Okabe-Ito palette
 GOLDEN = 0.6180339887498949
 
@@ -43,6 +44,11 @@ class Boxes:
     test: LevelTest
 
 
+def in_rows(panels: Sequence[Panel], *, across: int = ACROSS) -> list[Sequence[Panel]]:
+    """Panels that belong together, ``across`` in a row."""
+    return [panels[start : start + across] for start in range(0, len(panels), across)]
+
+
 def draw_curves(rows: Sequence[Sequence[Panel]], path: str) -> None:
     """Write rows of panels as PNG: curves with 95 % CI over a table of the patients at risk."""
     shape = max(len(rows), 1), max((len(row) for row in rows), default=0) or 1
@@ -50,8 +56,8 @@ def draw_curves(rows: Sequence[Sequence[Panel]], path: str) -> None:
     figure = Figure(figsize=(width, height))
     # Fixed margins: measuring every text for an automatic layout takes longer than drawing 20 axes.
     grid = figure.add_gridspec(
-        *shape, left=0.65 / width, right=1 - 0.1 / width, bottom=0.1 / height, top=1 - 0.65 / height, wspace=0.24,
-        hspace=0.3,
+        *shape, left=0.65 / width, right=1 - 0.1 / width, bottom=0.1 / height, top=1 - 0.65 / height, wspace=0.3,
+        hspace=0.34,
     )  # fmt: skip
     for line, row in enumerate(rows):
         for column, panel in enumerate(row):
@@ -61,14 +67,20 @@ def draw_curves(rows: Sequence[Sequence[Panel]], path: str) -> None:
 
 def draw_boxes(boxes: Sequence[Boxes], path: str, *, what: str) -> None:
     """Write one box plot per grouping as PNG: whiskers 1.5 IQR, every patient a point, size and p given."""
-    widths = [max(len(box.levels), 2) * BOX_WIDTH + 1 for box in boxes] or [4.0]
-    figure = Figure(figsize=(sum(widths) + 0.8, BOX_HEIGHT), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(widths), sharey=True, width_ratios=widths))
-    for axis, box in zip(axes, boxes, strict=False):
-        _draw_box(axis, box)
-    if not boxes:
-        _words(axes[0], "no grouping of these patients")
-    axes[0].set_ylabel(what)
+    rows = _box_rows(boxes)
+    widest = max((sum(map(_box_width, row)) for row in rows), default=4.0)
+    figure = Figure(figsize=(widest + 0.8, BOX_HEIGHT * max(len(rows), 1)), layout="constrained")
+    for part, row in zip(np.atleast_1d(figure.subfigures(max(len(rows), 1), 1)), rows or [[]], strict=True):
+        widths = [*map(_box_width, row)] or [widest]
+        spare = [widest - sum(widths)] if widest - sum(widths) > 0.1 else []
+        axes = np.atleast_1d(part.subplots(1, len(widths) + len(spare), sharey=True, width_ratios=widths + spare))
+        for axis, box in zip(axes, row, strict=False):
+            _draw_box(axis, box)
+        if not row:
+            _words(axes[0], "no grouping of these patients")
+        for axis in axes[len(widths) :]:
+            axis.set_axis_off()
+        axes[0].set_ylabel(what)
     _save(figure, path)
 
 
@@ -82,7 +94,7 @@ def p_text(p: float | None, reason: str = "") -> str:
 def _draw_panel(figure: Figure, place: SubplotSpec, panel: Panel) -> None:
     rows = place.subgridspec(2, 1, height_ratios=[4, 0.9], hspace=0.24)
     curves, table = figure.add_subplot(rows[0]), figure.add_subplot(rows[1])
-    curves.set_title("\n".join([panel.title, *_findings(panel)]), fontsize=9)
+    curves.set_title("\n".join([*wrap(panel.title, TITLE_WIDTH), *_findings(panel)]), fontsize=9)
     table.axis("off")
     known = [(label, times, events) for label, times, events in panel.groups if len(times)]
     if not known:
@@ -132,6 +144,20 @@ def _findings(panel: Panel) -> list[str]:
     return [line for finding in words for line in wrap(finding, TITLE_WIDTH)]
 
 
+def _box_width(box: Boxes) -> float:
+    return max(len(box.levels), 2) * BOX_WIDTH + 1
+
+
+def _box_rows(boxes: Sequence[Boxes]) -> list[list[Boxes]]:
+    """Groupings in their order, as many in a row as fit into ``WIDEST``."""
+    rows: list[list[Boxes]] = []
+    for box in boxes:
+        if not rows or sum(map(_box_width, [*rows[-1], box])) > WIDEST:
+            rows.append([])
+        rows[-1].append(box)
+    return rows
+
+
 def _draw_box(axis: Axes, box: Boxes) -> None:
     for place, (_, values) in enumerate(box.levels):
         if not len(values):
@@ -142,8 +168,10 @@ def _draw_box(axis: Axes, box: Boxes) -> None:
         parts = axis.boxplot([values], positions=[place], widths=0.6, showfliers=False, medianprops={"color": "black"})
         for line in parts["boxes"]:
             line.set_linewidth(1.2)
-    adjusted = "" if np.isnan(box.test.p) else f" (BH {p_text(box.test.p_adjusted)})"
-    finding = wrap(f"{p_text(box.test.p, box.test.reason)}{adjusted}", 14 * max(len(box.levels), 2))
+    words = [p_text(box.test.p, box.test.reason)]
+    if not np.isnan(box.test.p):
+        words.append(f"BH over {box.test.tests}: {p_text(box.test.p_adjusted)}")
+    finding = [line for word in words for line in wrap(word, 14 * max(len(box.levels), 2))]
     axis.set_title("\n".join([box.title, *finding]), fontsize=9)
     axis.set_xticks(range(len(box.levels)), [f"{label}\nn = {len(values)}" for label, values in box.levels], fontsize=8)
     axis.set(ylim=(-0.03, 1.03))

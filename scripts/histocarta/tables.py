@@ -18,7 +18,7 @@ MISSING_WORDS = frozenset(
      "[not available]", "[not applicable]", "[unknown]", "[not evaluated]", "[discrepancy]"}
 )  # fmt: skip
 """Words, in lower case, that stand for «no value» in GDC, cBioPortal, R and Excel exports."""
-EXCLUSION_COLUMNS = ("stage", "kind", "item", "code", "reason", "count")
+EXCLUSION_COLUMNS = ("stage", "kind", "item", "code", "reason", "count", "outcome")
 MAX_UNPACKED_BYTES = 20 * 2**30  # EB++ expression is 1.9 GB; a table beyond 20 GB is a mistake or a decompression bomb
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -145,9 +145,16 @@ def fail(problems: list[str], *, path: str | Path, what: str) -> None:
         raise InputError(f"Expected {what} in {path}; {len(problems)} problem(s):\n  " + "\n  ".join(shown))
 
 
-def exclusion(stage: str, kind: str, item: str, code: str, reason: str, *, count: int = 1) -> dict[str, str | int]:
-    """One row of an exclusions table: what (slide, patient, trait, sample, tile) was left out, where and why."""
-    return {"stage": stage, "kind": kind, "item": item, "code": code, "reason": reason, "count": count}
+def exclusion(
+    stage: str, kind: str, item: str, code: str, reason: str, *, count: int = 1, outcome: str = "excluded"
+) -> dict[str, str | int]:
+    """One row of an exclusions table: what (slide, patient, trait, sample, tile) was left out, where and why.
+
+    ``outcome`` ``noted``: it was not left out, but there is this to know of it.
+    """
+    return {
+        "stage": stage, "kind": kind, "item": item, "code": code, "reason": reason, "count": count, "outcome": outcome
+    }  # fmt: skip
 
 
 def exclusions_table(rows: list[dict]) -> pd.DataFrame:

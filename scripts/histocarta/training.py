@@ -1,6 +1,5 @@
 """How a trait's rounds are trained in one process: what each learns from, one network for all, and what is written."""
 
-import os
 import shutil
 import zlib
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from histocarta import models as networks
 from histocarta import pipeline
+from histocarta.backends import backend_in_use
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, sha256, write_json
 from histocarta.resume import Store, TrainingState, only_writer
@@ -81,7 +80,8 @@ def train_rounds(
     common = {
         "task": task, "trait": facts["trait"], "seed": seed, "model": model, "training": training,
         "checkpoint_metric": checkpoint_metric, "threshold": threshold, "manifest_sha256": sha256(manifest),
-        "audit": read_json(audit), "version": VERSION["train"], "software": software(),
+        "audit": read_json(audit), "version": VERSION["train"], "backend": backend_in_use().name,
+        "software": software(),
     }  # fmt: skip
     tables = read_table(manifest), read_table(labels)
     plans = [
@@ -132,18 +132,14 @@ def plan_round(
 
 def make_learner(settings: Settings) -> Learner:
     """Build and compile the network on the devices that ``training.gpus`` asks for."""
-    training = settings.training
-    strategy = choose_devices(training["gpus"])
-    if not training["xla"]:  # the two exclude each other
-        tf.config.experimental.enable_op_determinism()
-    if training["precision"] == "float32" and not tf.config.list_logical_devices("GPU"):
-        # Rewriting the graph takes 5 s per job and gains nothing in float32 on a CPU (other types: not measured).
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    training, backend = settings.training, backend_in_use()
+    devices = backend.prepare(**{key: training[key] for key in ("gpus", "precision", "xla")})
     build = {key: value for key, value in settings.model.items() if key != "weights"}
-    with strategy.scope():
+    with devices:
         model = networks.build_model(settings.task, precision=training["precision"], **build)
         optimizer = keras.optimizers.Adam(training["learning_rate"])
-        model.compile(optimizer=optimizer, loss=settings.task.loss, jit_compile=training["xla"])
+        xla = training["xla"] or backend.always_xla
+        model.compile(optimizer=optimizer, loss=settings.task.loss, jit_compile=xla)
         model.optimizer.build(model.trainable_variables)
     # Only scalars (step, learning rate, loss scale) start at something else than zero.
     start = [0.0 if len(v.shape) else float(v.numpy()) for v in model.optimizer.variables]
@@ -230,30 +226,6 @@ def describe(plan: Round, state: TrainingState) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def choose_devices(gpus: int) -> tf.distribute.Strategy:
-    """No GPU (0), the one that is there or the CPU (1), or that many in step (more).
-
-    Raises InputError where there are fewer than asked for, or where a scheduler gave one that TensorFlow cannot see
-    (its libraries are missing: TensorFlow would train on the CPU without a word).
-    """
-    if gpus == 0:
-        tf.config.set_visible_devices([], "GPU")
-    found = tf.config.list_logical_devices("GPU")
-    given = os.environ.get("SLURM_JOB_GPUS", "")
-    if gpus and given and not found:
-        raise InputError(
-            f"M-NOGPU Expected GPU {given}, given by SLURM, found none in TensorFlow; install its CUDA libraries"
-        )
-    if gpus <= 1:
-        return tf.distribute.get_strategy()
-    found = found or tf.config.list_logical_devices("CPU")
-    if len(found) < gpus:
-        raise InputError(
-            f"M-NOGPU Expected {gpus} GPUs (training.gpus), found {len(found)} device(s); set a lower number"
-        )
-    return tf.distribute.MirroredStrategy([device.name for device in found[:gpus]])
-
-
 def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple[str, str]:
     """Code and reason of a round that cannot be trained; two empty strings for one that can."""
     if train.empty or validation.empty:
@@ -266,13 +238,13 @@ def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple
 
 def _fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
     """All that decides the weights: a checkpoint made with anything else is not gone on from."""
-    columns = ["slide", "sha256", "n_tiles", "label"]
+    columns, backend, versions = ["slide", "sha256", "n_tiles", "label"], backend_in_use(), software()
     return {
         "task": settings.task.name, "round": plan.number, "seed": [seed, plan.start_seed, plan.tile_seed],
         "model": settings.model, "training": settings.training, "metric": settings.metric,
         "threshold": settings.threshold, "train": plan.train[columns].to_numpy().tolist(),
         "validation": plan.validation[columns].to_numpy().tolist(), "version": VERSION["train"],
-        "software": {name: software()[name] for name in ("tensorflow", "keras")},
+        "backend": backend.name, "software": {name: versions[name] for name in ("keras", *backend.libraries)},
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from histocarta import pipeline
+from histocarta.backends import backend_in_use
 from histocarta.evaluation import auc
 from histocarta.progress import progress
 from histocarta.resume import Patience, Store, TrainingState
@@ -64,7 +65,8 @@ class Validation(keras.callbacks.Callback):
         self.what = what
         strides = validation_strides(slides["n_tiles"].to_numpy(), settings.training["max_validation_tiles"])
         batch = settings.training["batch"]
-        tiles = pipeline.ordered_batches(slides, size=settings.model["size"], batch=batch, strides=strides)
+        fill = backend_in_use().one_size
+        tiles = pipeline.ordered_batches(slides, size=settings.model["size"], batch=batch, strides=strides, fill=fill)
         self.tiles = tiles.map(lambda tile, _: tile)
         self.slide_labels = slides["label"].to_numpy(np.float32)
         self.counts = -(-slides["n_tiles"].to_numpy() // strides)
@@ -83,7 +85,7 @@ class Validation(keras.callbacks.Callback):
         """Keras' hook: ``steps`` steps are done; ``logs`` holds their mean loss."""
         loss = float(logs["loss"])
         steps = f"steps {epoch * self.steps + 1}-{(epoch + 1) * self.steps}"
-        scores = self.model.predict(self.tiles, verbose=0)[:, 0] if math.isfinite(loss) else np.zeros(0)
+        scores = self._scores() if math.isfinite(loss) else np.zeros(0)
         if not math.isfinite(loss):
             self._diverge(f"the loss became {loss} in {steps}")
         elif not np.isfinite(scores).all():
@@ -91,6 +93,9 @@ class Validation(keras.callbacks.Callback):
         else:
             self._take_in(loss, scores)
         self.store.save(self.state, self.model)
+
+    def _scores(self) -> np.ndarray:
+        return self.model.predict(self.tiles, verbose=0)[: len(self.slide_of), 0]  # without what fills the last batch
 
     def _take_in(self, loss: float, scores: np.ndarray) -> None:
         """One more row of history, and what follows from it."""

@@ -16,19 +16,20 @@ VERSION = {
     "label": 1,
     "train": 2,
     "predict": 1,
-    "consensus": 1,
+    "consensus": 2,
     "heterogeneity": 1,
-    "survival": 1,
+    "survival": 4,
     "map": 1,
     "spots": 1,
     "table": 1,
     "ledger": 1,
-    "report": 1,
+    "report": 2,
 }
 
 LIBRARIES = (
-    "histocarta", "snakemake", "tensorflow", "keras", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels",
-    "lifelines", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips-binary", "simplejpeg",
+    "histocarta", "snakemake", "tensorflow", "keras", "jax", "jaxlib", "numpy", "pandas", "scipy", "scikit-learn",
+    "statsmodels", "lifelines", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips-binary",
+    "simplejpeg",
 )  # fmt: skip
 
 

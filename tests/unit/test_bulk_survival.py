@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from histocarta.bulk_survival import analyse_bulk_survival, list_comparisons, with_holm
+from histocarta.bulk_survival import analyse_bulk_survival, list_comparisons
 from histocarta.errors import InputError
 from histocarta.files import read_json, write_table
 from histocarta.labels import fit_scale
@@ -60,14 +60,6 @@ def test_extremes_that_are_tied_and_traits_never_measured_have_nobody():
     assert found["median", ("B",)] == found["extremes", ("B",)] == found["both", ("A", "B")] == ([], [])
 
 
-def test_holm_by_hand():
-    """Holm 1979 on .01, .04, .03 and one without p: 3 × .01, then 2 × .03, then .04, never falling."""
-    found = with_holm([{"logrank": {"p": p, "reason": ""}} for p in (0.01, NAN, 0.04, 0.03)])
-    adjusted = [record["logrank"]["p_holm"] for record in found]
-    assert adjusted == pytest.approx([0.03, NAN, 0.06, 0.06], nan_ok=True)
-    assert {record["logrank"]["tests"] for record in found} == {3}
-
-
 def write_cohort(folder, *, n=200, seed=0):
     """Patients whose hazard grows with A (log hazard 0.8 per sd); B and age are unrelated; P000 lacks B."""
     rng = np.random.default_rng(seed)
@@ -98,6 +90,8 @@ def test_every_figure_is_statsmodels(tmp_path):
     event = (clinical["event"] == 1) & (clinical["time"] <= 60)
     assert (found["patients"], found["events"], found["measured"]) == (200, int(event.sum()), {"A": 200, "B": 199})
     low, high = np.percentile(values["A"], [20, 80])
+    fitted_on = {"of": "all samples of the expression table", "samples": {"A": 200, "B": 199}}
+    assert found["thresholds_of"] == fitted_on
     assert found["thresholds"]["A"] == pytest.approx({"low": low, "median": values["A"].median(), "high": high})
     a, b = ((values[trait] > values[trait].median()).where(values[trait].notna()) for trait in ("A", "B"))
     truth = {
@@ -132,6 +126,14 @@ def test_the_order_of_rows_changes_no_byte(tmp_path):
     write_table(table.sort_values("time"), tmp_path / "clinical.parquet")
     analyse(tmp_path, traits=["A"])
     assert first == [(tmp_path / name).read_bytes() for name in ("bulk.json", "bulk.png")]
+
+
+def test_events_written_as_text_are_the_same_events(tmp_path):
+    write_cohort(tmp_path, n=60)
+    found, _ = analyse(tmp_path, traits=["A"])
+    table = pd.read_parquet(tmp_path / "clinical.parquet")
+    write_table(table.astype({"event": str}), tmp_path / "clinical.parquet")
+    assert analyse(tmp_path, traits=["A"])[0] == found
 
 
 def test_one_trait_has_no_pair_and_few_patients_have_no_p(tmp_path):

@@ -23,8 +23,9 @@ from histocarta.errors import InputError
 from histocarta.files import write_json, write_table
 from histocarta.heterogeneity import combination_codes
 from histocarta.hta import regional_heterogeneity
+from histocarta.legends import FONT
 from hta.stats import HTA
-from PIL import Image
+from PIL import Image, ImageFont
 
 TILE = 1000  # level-0 px
 ORIGIN = (5000, 7000)
@@ -161,8 +162,8 @@ def test_words_under_a_map():
     notes, labels = describe(cartography, ["MKI67", "ESR1"])
     assert notes == ["HTI 0.63"]
     assert labels == {
-        GLASS: "glass", NEGATIVE: "negative (1)", UNSCORED: "tissue, not scored (1)", NEGATIVE + 2: "ESR1 only (1)",
-        NEGATIVE + 3: "MKI67 + ESR1 (1)",
+        GLASS: "glass or little tissue", NEGATIVE: "negative (1)", UNSCORED: "tissue, not scored (1)",
+        NEGATIVE + 2: "ESR1 only (1)", NEGATIVE + 3: "MKI67 + ESR1 (1)",
     }  # fmt: skip
     nothing = tensor_cartography(SITES, [predictions(False, False, False)] * 2)
     assert describe(nothing, ["A", "B"])[0] == ["HTI not defined: no positive tile"]
@@ -247,6 +248,12 @@ def test_a_trait_without_votes_gives_a_map_without_data(slide, case):
     draw_map(scores=str(slide / "A.parquet"), picture=str(slide / "S1.png"), trait="A", **inputs(slide))
     pixels = np.asarray(Image.open(slide / "S1.png").convert("RGB"))[:440, :440]
     assert {tuple(colour) for colour in pixels.reshape(-1, 3)} == {(0, 0, 0), (255, 255, 255)}
+
+
+def test_letters_of_a_legend_are_all_in_its_font():
+    font = ImageFont.truetype(FONT, 20)
+    missing = bytes(font.getmask("\uffff"))
+    assert all(bytes(font.getmask(letter)) != missing for letter in "µ≤>–+|äAz09")
 
 
 def test_an_excluded_slide_gives_a_picture_of_its_reason(slide):

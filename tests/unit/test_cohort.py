@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from histocarta.cohort import choose_traits, prepare_cohort
+from histocarta.cohort import prepare_cohort
 from histocarta.errors import InputError
 from histocarta.files import read_table
 
@@ -46,14 +46,14 @@ def test_tables_meet_by_patient(cohort):
     assert made["expression"]["A"].tolist() == [1, 2] and made["expression"]["miR"].isna().tolist() == [False, True]
     assert made["clinical"].to_dict("records") == [{"patient": "p1", "time": 5.0, "event": 1, "stage": "II"}]
     assert made["exclusions"].to_numpy().tolist() == [
-        ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1"]
+        ["clinical", "patient", "p2", "B-NEGATIVE", "negative survival time", "1", "excluded"]
     ]
 
 
 def test_a_cohort_without_clinical_data_has_an_empty_table(cohort):
     made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"])
     assert made["clinical"].empty and list(made["clinical"]) == ["patient", "time", "event"]
-    assert list(made["exclusions"]) == ["stage", "kind", "item", "code", "reason", "count"]
+    assert list(made["exclusions"]) == ["stage", "kind", "item", "code", "reason", "count", "outcome"]
 
 
 def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do_not(cohort):
@@ -62,6 +62,7 @@ def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do
     assert made["expression"].index.tolist() == ["p1", "p3"]
     row = made["exclusions"].iloc[0]
     assert (row["kind"], row["code"], row["count"]) == ("sample", "B-STRANGER", "2")
+    assert row["reason"] == "2 samples of patients with neither slide nor clinical data"
 
 
 TCGA_SLIDES = [
@@ -84,11 +85,12 @@ def test_one_aliquot_per_patient_of_the_preferred_sample_type(cohort):
         "TCGA-A2-A0T2-01A-11R-A084-07": "B-ALIQUOT",
         "TCGA-E2-A15E-06A-11R-A12D-07": "B-ALIQUOT",
         "TCGA-E2-A15": "B-BARCODE",
-        "type 11": "B-TYPE",
+        "TCGA-A2-A0T2-11A-11R-A084-07": "B-TYPE",
     }
     reasons = left_out["reason"]
     assert reasons["TCGA-A2-A0T2-01A-11R-A084-07"] == "TCGA-A2-A0T2-01A-11R-A277-07 chosen by: highest plate"
     assert reasons["TCGA-E2-A15E-06A-11R-A12D-07"].endswith("chosen by: preferred sample type")
+    assert reasons["TCGA-A2-A0T2-11A-11R-A084-07"] == "sample type 11: the cohort uses 01, 06"
 
 
 def test_a_slide_of_another_sample_type_than_the_expression_is_excluded(cohort):
@@ -100,6 +102,24 @@ def test_a_slide_of_another_sample_type_than_the_expression_is_excluded(cohort):
     }
     loose = cohort(slides=TCGA_SLIDES, tables=[ALIQUOTS], match_sample_types=False)
     assert (loose["slides"]["exclude"] == "").all()
+
+
+def test_a_sample_type_that_expression_by_patient_cannot_confirm_is_noted(cohort, capsys):
+    """The metastasis stays, and is named; of primary tumours the log alone says that nothing was checked."""
+    by_patient = "gene\tTCGA-A2-A0T2\tTCGA-E2-A15E\nA\t1\t2\n"
+    made = cohort(slides=TCGA_SLIDES, tables=[by_patient])
+    assert (made["slides"]["exclude"] == "").all()
+    why = "sample type 06 could not be checked: expression is named by patient"
+    row = ["sheet", "slide", "TCGA-E2-A15E-06Z-00-DX1", "B-NOTYPE", why, "1", "noted"]
+    assert made["exclusions"].to_numpy().tolist() == [row]
+    assert "the sample types of 3 slides could not be checked" in capsys.readouterr().out
+    loose = cohort(slides=TCGA_SLIDES, tables=[by_patient], match_sample_types=False)
+    assert loose["exclusions"].empty
+
+
+def test_slides_without_expression_or_without_a_type_are_not_noted(cohort):
+    without = cohort(slides=[*PLAIN, TCGA_SLIDES[1]], tables=["gene\tp1\nA\t1\n"])
+    assert without["exclusions"].empty
 
 
 def test_tables_must_agree_on_a_patients_sample_type(cohort):
@@ -131,15 +151,3 @@ def test_a_gdc_manifest_makes_a_cohort(cohort, tmp_path):
     manifest.write_text(f"id\tfilename\tmd5\n{uuid}\tTCGA-A2-A0T2-01Z-00-DX1.A.svs\t{md5}\n")
     made = cohort(slides=PLAIN, tables=[ALIQUOTS], gdc_manifest=str(manifest), slides_folder="data/gdc")
     assert made["slides"].loc[0, "md5"] == md5 and made["expression"].index.tolist() == ["TCGA-A2-A0T2"]
-
-
-def test_traits_are_chosen_by_population_variance_within_the_panel(tmp_path, capsys):
-    values = pd.DataFrame({"A|1": [0.0, 4.0], "B|2": [0.0, 2.0], "C|3": [0.0, 9.0], "D|4": [1.0, None]})
-    values.rename_axis("sample").to_parquet(tmp_path / "e.parquet", index=True)
-    output = tmp_path / "traits.tsv"
-    choose_traits(expression=str(tmp_path / "e.parquet"), output=str(output), panel=["A", "B", "D", "LOST"], top=2)
-    # Population variance (ddof 0, as np.var in the released code): ((-2)^2 + 2^2) / 2 = 4, (1 + 1) / 2 = 1.
-    assert read_table(output).to_numpy().tolist() == [["A", "4.0"], ["B", "1.0"]]
-    assert "left out of the panel: Expected trait 'LOST'" in capsys.readouterr().err
-    with pytest.raises(InputError, match="found none of 1"):
-        choose_traits(expression=str(tmp_path / "e.parquet"), output=str(output), panel=["X"], top=1)

@@ -232,6 +232,13 @@ def test_every_shipped_study_is_valid_and_named_as_its_file(path):
     assert preset(path.stem).study == path.stem
 
 
+def test_every_shipped_study_is_in_the_page():
+    listed = [
+        line.split("`")[1] for line in configpages.page().splitlines() if line.startswith("| `") and ".yaml" in line
+    ]
+    assert sorted(listed) == sorted(path.name for path in CONFIG.glob("*.yaml"))
+
+
 def test_the_pam50_panel_has_50_genes_and_the_papers_breast_traits():
     panel = read_traits(CONFIG / "panels" / "pam50.txt")
     assert len(panel) == 50

@@ -80,6 +80,16 @@ def test_only_rounds_that_held_a_slide_out_vote_on_it_where_the_test_part_change
     assert not consensus.voters_by_slide(leave_one_out, chosen=[0], usable=[True, False, True])[1].any()
 
 
+def tell_fate(folder, k, *, code="", reason=""):
+    """What training says of round ``k``."""
+    write_json({"round": k, "code": code, "reason": reason}, folder / f"model-{k}.json")
+
+
+def without_scores(folder, k):
+    empty = pd.DataFrame({name: pd.Series(dtype=object) for name in ("slide", "row", "col", "score")})
+    write_table(empty, folder / f"scores-{k}.parquet")
+
+
 def study(folder, *, rounds=5, patients=40, slides_each=1, seed=1, unit=None, leave_out=False):
     """Labels, splits, manifest and tile scores of a trait that the scores follow; round r's noise grows with r."""
     rng = np.random.default_rng(seed)
@@ -106,6 +116,7 @@ def study(folder, *, rounds=5, patients=40, slides_each=1, seed=1, unit=None, le
         write_table(split.assign(part=part, round=k), folder / f"round-{k}.tsv")
         score = np.clip(0.5 + signal + rng.normal(scale=0.1 * k, size=len(tiles)), 0, 1)
         write_table(tiles.assign(score=score.astype("float32")), folder / f"scores-{k}.parquet")
+        tell_fate(folder, k)
     return folder
 
 
@@ -116,6 +127,7 @@ def run(folder, *, rounds=5, unit="patient", best=3):
         **{key: str(folder / name) for key, name in (inputs | outputs).items()},
         splits=[str(folder / f"round-{k}.tsv") for k in range(1, rounds + 1)],
         rounds=[str(folder / f"scores-{k}.parquet") for k in range(1, rounds + 1)],
+        sidecars=[str(folder / f"model-{k}.json") for k in range(1, rounds + 1)],
         trait="MYC", best=best, threshold=0.5, seed=1, unit=unit,
     )  # fmt: skip
     tables = [read_table(folder / name) for name in ("scores.parquet", "slides.parquet")]
@@ -236,33 +248,63 @@ def test_one_class_in_the_test_part_is_said_and_not_a_crash(tmp_path):
     assert metrics["rounds"][0]["reason"] == f"test: only one class: {n_high} high, 0 low"
 
 
-def test_round_without_a_model_does_not_vote(tmp_path):
+def test_round_without_a_model_does_not_vote_and_says_why(tmp_path):
     folder = study(tmp_path)
-    write_table(read_table(folder / "scores-1.parquet").iloc[:0], folder / "scores-1.parquet")
+    without_scores(folder, 1)
+    tell_fate(folder, 1, code="M-NAN", reason="the loss became nan in steps 4-6")
     _, slides, metrics = run(folder)
     assert 1 not in metrics["chosen"] and len(metrics["chosen"]) == 3
-    assert metrics["rounds"][0]["reason"] == "no model" and slides["score_1"].isna().all()
+    first, *others = metrics["rounds"]
+    assert (first["code"], first["reason"]) == ("M-NAN", "the loss became nan in steps 4-6")
+    assert [row["code"] for row in others] == [""] * 4
+    assert others[0]["reason"] == "validation: only one class: 0 high, 2 low"  # what evaluating a model finds, stays
+    assert first["validation_auc"] is None and slides["score_1"].isna().all()
 
 
-@pytest.mark.parametrize("why", ["trait", "models"])
-def test_excluded_trait_gets_empty_tables_and_its_reason(tmp_path, why):
+def test_a_trait_without_any_model_names_the_reasons_of_its_rounds(tmp_path):
     folder = study(tmp_path)
     for k in range(1, 6):
-        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in ("slide", "row", "col", "score")})
-        write_table(empty, folder / f"scores-{k}.parquet")
-    if why == "trait":
-        write_table(read_table(folder / "labels.parquet").iloc[:0], folder / "labels.parquet")
-        write_json(
-            {"status": "excluded", "code": "B-TIES", "reason": "P20 = P80 = 0; no labels"}, folder / "labels.json"
-        )
+        without_scores(folder, k)
+        one_class = {"code": "M-ONE-CLASS", "reason": "all 9 training slides are of one class"}
+        tell_fate(folder, k, **one_class if k < 5 else {"code": "M-NAN", "reason": "the loss became inf in steps 1-3"})
     tiles, slides, metrics = run(folder)
-    assert len(tiles) == len(slides) == 0
-    assert {"slide", "positive"} <= set(tiles) and {"part", "score_5", "score"} <= set(slides)
-    expected = {
-        "trait": ("B-TIES", "P20 = P80 = 0; no labels"),
-        "models": ("E-NO-MODEL", "none of 5 rounds has a model"),
-    }
-    assert (metrics["code"], metrics["reason"]) == expected[why] and metrics["status"] == "excluded"
+    assert len(tiles) == len(slides) == 0 and {"part", "score_5", "score"} <= set(slides)
+    assert (metrics["status"], metrics["code"]) == ("excluded", "E-NO-MODEL")
+    assert metrics["reason"] == (
+        "none of 5 rounds has a model: M-ONE-CLASS in rounds 1, 2, 3, 4 (all 9 training slides are of one class); "
+        "M-NAN in round 5 (the loss became inf in steps 1-3)"
+    )
+    assert [row["code"] for row in metrics["rounds"]] == ["M-ONE-CLASS"] * 4 + ["M-NAN"]
+    assert [row["round"] for row in metrics["rounds"]] == [1, 2, 3, 4, 5]
+
+
+def test_an_excluded_trait_gets_empty_tables_and_its_reason(tmp_path):
+    folder = study(tmp_path)
+    fault = {"code": "B-TIES", "reason": "P20 = P80 = 0; no labels"}
+    for k in range(1, 6):
+        without_scores(folder, k)
+        tell_fate(folder, k, **fault)
+    write_table(read_table(folder / "labels.parquet").iloc[:0], folder / "labels.parquet")
+    write_json({"status": "excluded", **fault}, folder / "labels.json")
+    tiles, slides, metrics = run(folder)
+    assert len(tiles) == len(slides) == 0 and {"slide", "positive"} <= set(tiles)
+    assert (metrics["status"], metrics["code"], metrics["reason"]) == ("excluded", *fault.values())
+    assert {(row["code"], row["reason"]) for row in metrics["rounds"]} == {tuple(fault.values())}
+
+
+def test_scores_and_models_of_different_runs_are_refused(tmp_path):
+    folder = study(tmp_path)
+    tell_fate(folder, 3, code="M-NAN", reason="the loss became nan in steps 4-6")
+    with pytest.raises(InputError, match=r"found scores of round 3 \(M-NAN, no model by its model\.json\); score"):
+        run(folder)
+    tell_fate(folder, 3)
+    without_scores(folder, 2)
+    with pytest.raises(InputError, match=r"found no score of round 2 \(ok by its model\.json\); score the tiles again"):
+        run(folder)
+    tell_fate(folder, 2, code="M-EMPTY", reason="no training slide has tiles and a label")
+    (folder / "model-1.json").write_text((folder / "model-3.json").read_text())
+    with pytest.raises(InputError, match=r"model-1\.json to tell of round 1, found round 3; train it again"):
+        run(folder)
 
 
 def test_scores_of_other_tiles_are_refused(tmp_path):

@@ -84,11 +84,14 @@ def test_entrez_ids_are_no_dates(matrix):
     assert list(values) == ["44440", "7157"] and left_out.empty
 
 
-def test_genes_without_a_symbol_are_counted(matrix):
+def test_genes_without_a_symbol_are_named_by_what_they_have(matrix):
     text = "gene_id\ts1\n?|100130426\t1\n?|100133144\t2\nTP53|7157\t3\n"  # the first rows of TCGA's EB++ table
     values, left_out = read(matrix(text))
     assert list(values) == ["TP53|7157"]
-    assert left_out[["code", "count"]].to_numpy().tolist() == [["B-NONAME", 2]]
+    assert left_out[["item", "code", "reason", "count"]].to_numpy().tolist() == [
+        ["?|100130426", "B-NONAME", "line 2: a trait without a symbol", 1],
+        ["?|100133144", "B-NONAME", "line 3: a trait without a symbol", 1],
+    ]
 
 
 TWICE = "gene\ts1\ts2\nTP53\t1\t5\nA\t7\t8\nTP53\t4\t3\n"

@@ -129,6 +129,8 @@ def test_blocks_of_one_patient_are_not_independent_and_it_is_said(study):
     label(study)
     record = audit(study, unit="block")
     assert record["note"] == "not independent: 2 patients have blocks in the test part and in another"
+    one = "not independent: 1 patient has blocks in the test part and in another"
+    assert leaks._note(1, unit="block") == one
     # Leaving a whole patient out is independent again, though blocks are the unit of validation.
     draw(study, unit="block", rounds=2, leave_out="patient")
     label(study, fitted_on="all")

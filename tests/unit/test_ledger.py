@@ -1,26 +1,57 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from histocarta.consort import flow_steps
 from histocarta.errors import InputError
-from histocarta.files import read_json, write_json
+from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.ledger import (
     COLUMNS,
     LedgerMismatch,
-    label_rows,
-    manifest_faults,
-    metric_rows,
     mismatches,
     too_many_excluded,
     write_ledger,
 )
+from histocarta.ledger_sets import index_rows
+from histocarta.ledger_slides import manifest_faults, sheet_rows
+from histocarta.ledger_traits import label_rows, metric_rows, split_rows, unlabelled_slides
+from histocarta.tables import exclusion, exclusions_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 REASONS = ("background", "pen", "dark", "blur", "unreadable", "edge")
+
+
+def unlabelled(**slides):
+    """A labels.parquet with a labelled slide and, by reason, ``slides`` without a value."""
+    rows = [("S", "")] + [(slide, reason) for reason, names in slides.items() for slide in names]
+    return pd.DataFrame(rows, columns=["slide", "reason"]).assign(patient="P", value=1.0)
+
+
+def audit(trait, **changes):
+    """The leak audit of a trait with three rounds: 2 slides tested in each, 4 train or validate."""
+    parts = {"train": {"slides": 3}, "validation": {"slides": 1}, "test": {"slides": 2}}
+    facts = {"trait": trait, "status": "ok", "independent": True, "note": "", "one_test_part": True}
+    return facts | {"rounds": [parts] * 3} | changes
+
+
+STEPS = ("no_positive", "V-SEEN", "V-FURTHER", "V-NODATA")
+
+
+def write_index(folder, *, slides):
+    """hti.tsv and survival.json: the last slide has no HTI, the first is seen, the second's patient has no survival."""
+    table = pd.DataFrame({"slide": slides, "patient": [f"P{int(slide[1:]) // 2}" for slide in slides]})
+    codes = dict.fromkeys(table["slide"][1:][table["patient"][1:].duplicated()], "V-FURTHER")
+    codes |= {slides[0]: "V-SEEN", slides[1]: "V-NODATA", slides[-1]: "no_positive"}
+    excluded = table.assign(code=table["slide"].map(codes))
+    blank = table["slide"] == slides[-1]
+    table = table.assign(hti=blank.map({True: "", False: "0.5"}), reason=blank.map({True: "no_positive", False: ""}))
+    write_table(table, folder / "hti.tsv")
+    steps = [{"excluded": excluded[excluded["code"] == code].to_dict("records")} for code in STEPS]
+    write_json({"selection": steps, "patients": len(slides) - len(codes)}, folder / "survival.json")
 
 
 def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), stain="none"):
@@ -39,34 +70,50 @@ def study(folder, *, slides=8, excluded_by_sheet=1, lost=1, traits=("A", "B"), s
         manifest.append(state)
         path = folder / "slides" / slide / "grid" / "tiles.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(state | {"counts": counts, "n_cells": n_tiles + sum(counts.values())}))
+        facts = {"counts": counts, "n_cells": n_tiles + sum(counts.values()), "warnings": []}
+        path.write_text(json.dumps(state | facts))
+        write_json({"slide": slide, "warnings": []}, path.parents[1] / "slide.json")
         summaries.append(str(path))
         if stain != "none":
             weak = number == slides - 1
             record = {"slide": slide, "status": "fallback" if weak else "ok", "code": "N-WEAK" if weak else ""}
             stains.append(str(path.with_name("stain.json")))
             path.with_name("stain.json").write_text(json.dumps(record | {"reason": "too pale" if weak else ""}))
-    labels, metrics, tiled = [], [], slides - excluded_by_sheet - lost
+    labels, audits, metrics, tiled = [], [], [], slides - excluded_by_sheet - lost
     for trait in traits:
         path = folder / "traits" / trait / "extremes" / "labels.json"
         (path.parent / "consensus").mkdir(parents=True)
         n = {"high": 1, "low": 1, "ood_near": 1, "ood_far": tiled - 4, "not_measured": 1, "no_expression": 1}
         record = {"trait": trait, "status": "ok", "code": "", "reason": "", "n": n | {"one_sample": 0}}
         path.write_text(json.dumps(record))
-        (path.parent / "consensus" / "metrics.json").write_text(json.dumps(record))
+        rounds = [{"round": number, "code": "", "reason": ""} for number in (1, 2, 3)]
+        (path.parent / "consensus" / "metrics.json").write_text(json.dumps(record | {"rounds": rounds}))
+        (path.parent / "leaks.json").write_text(json.dumps(audit(trait)))
+        write_table(unlabelled(no_expression=[f"S{slides - 1}"]), path.with_name("labels.parquet"))
         labels.append(str(path))
+        audits.append(str(path.parent / "leaks.json"))
         metrics.append(str(path.parent / "consensus" / "metrics.json"))
+    index = folder / "heterogeneity" / "extremes" / "A+B"
+    index.mkdir(parents=True)
+    write_index(index, slides=[f"S{number}" for number in range(excluded_by_sheet + lost, slides)])
     (folder / "grid").mkdir()
     pd.DataFrame(sheet).to_csv(folder / "slides.tsv", sep="\t", index=False)
     pd.DataFrame(manifest).to_csv(folder / "grid" / "manifest.tsv", sep="\t", index=False)
-    columns = ["stage", "kind", "item", "code", "reason", "count"]
-    rows = [("expression", "sample", "other patients", "B-STRANGER", "neither slide nor clinical data", 1200)]
-    pd.DataFrame(rows, columns=columns).to_csv(folder / "exclusions.tsv", sep="\t", index=False)
+    rows = [
+        exclusion(
+            "expression", "sample", "other patients", "B-STRANGER", "neither slide nor clinical data", count=1200
+        ),
+    ]
+    write_table(exclusions_table(rows), folder / "exclusions.tsv")
     return {
         "slides": str(folder / "slides.tsv"), "exclusions": str(folder / "exclusions.tsv"),
-        "manifests": [str(folder / "grid" / "manifest.tsv")], "summaries": summaries, "labels": labels,
+        "manifests": [str(folder / "grid" / "manifest.tsv")],
+        "surveys": [str(Path(path).parents[1] / "slide.json") for path in summaries],
+        "summaries": summaries, "labels": labels,
+        "tables": [str(Path(path).with_name("labels.parquet")) for path in labels],
         "ledger": str(folder / "ledger.tsv"), "flow": str(folder / "flow.png"), "layouts": {"extremes": "grid"},
-        "max_excluded": 0.05, "stains": stains, "metrics": metrics,
+        "max_excluded": 0.05, "stains": stains, "audits": audits, "metrics": metrics,
+        "heterogeneity": [str(index / "hti.tsv")], "survival": [str(index / "survival.json")],
     }  # fmt: skip
 
 
@@ -79,6 +126,12 @@ def edit_manifest(arguments, slide, **changes):
     for column, value in changes.items():
         table.loc[table["slide"] == slide, column] = str(value)
     table.to_csv(arguments["manifests"][0], sep="\t", index=False)
+
+
+def box(table, head):
+    """The one box of the flow that begins so."""
+    (found,) = [step for step in flow_steps(table) if step.main.startswith(head)]
+    return found
 
 
 def totals(path, stage, kind):
@@ -102,11 +155,64 @@ def test_a_cohort_adds_up(tmp_path):
     assert totals(arguments["ledger"], "consensus", "trait") == {"in": 2, "used": 2}
     assert totals(arguments["ledger"], "labels", "slide") == {"in": 12, "used": 10, "excluded": 2}
     assert totals(arguments["ledger"], "stain", "slide") == {"noted": 1}
+    assert totals(arguments["ledger"], "heterogeneity", "slide") == {"in": 6, "used": 5, "excluded": 1}
+    assert totals(arguments["ledger"], "heterogeneity", "patient") == {"in": 3, "used": 3}
+    assert totals(arguments["ledger"], "survival", "slide") == {"in": 5, "used": 2, "excluded": 3}
+    assert totals(arguments["ledger"], "survival", "patient") == {"in": 3, "used": 2, "excluded": 1}
     left_out = table[(table["stage"] == "tiles") & (table["kind"] == "slide") & (table["outcome"] == "excluded")]
     assert left_out[["item", "code", "reason"]].values.tolist() == [["S1", "T-EMPTY", "0 tiles kept"]]
     patient = table[(table["kind"] == "patient") & (table["outcome"] == "excluded")].iloc[0]
     assert (patient["item"], patient["reason"]) == ("P0", "no slide left: T-EMPTY")
     assert totals(arguments["ledger"], "expression", "sample") == {"excluded": 1200}
+
+
+def test_who_leaves_between_the_index_and_the_survival_analysis_is_named(tmp_path):
+    arguments = study(tmp_path)
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    lost = table[table["stage"].isin(["heterogeneity", "survival"]) & (table["outcome"] == "excluded")]
+    assert lost[["stage", "scope", "kind", "item", "code", "reason"]].values.tolist() == [
+        ["heterogeneity", "extremes/A+B", "slide", "S7", "no_positive", "no positive tile"],
+        ["survival", "extremes/A+B", "slide", "S2", "V-SEEN", "used in training or without a value of a trait"],
+        ["survival", "extremes/A+B", "slide", "S5", "V-FURTHER", "a further slide of the patient"],
+        ["survival", "extremes/A+B", "slide", "S3", "V-NODATA", "no survival data"],
+        ["survival", "extremes/A+B", "patient", "P1", "V-NODATA", "no survival data"],
+    ]
+
+
+def test_a_cohort_without_clinical_data_has_no_survival_to_account_for(tmp_path):
+    arguments = study(tmp_path) | {"survival": []}
+    write_ledger(**arguments)
+    assert totals(arguments["ledger"], "survival", "slide") == {}
+    assert totals(arguments["ledger"], "heterogeneity", "slide")["used"] == 5
+
+
+def test_a_slide_that_vanished_from_the_index_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    index = read_table(arguments["heterogeneity"][0])
+    write_table(index[index["slide"] != "S4"], arguments["heterogeneity"][0])
+    with pytest.raises(LedgerMismatch, match="heterogeneity extremes/A\\+B slide: 6 in, but 4 used and 1 excluded"):
+        write_ledger(**arguments)
+
+
+def test_a_patient_who_vanished_from_the_survival_analysis_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    edit(arguments["survival"][0], patients=1)
+    with pytest.raises(LedgerMismatch, match="survival extremes/A\\+B patient: 3 in, but 1 used and 1 excluded"):
+        write_ledger(**arguments)
+
+
+def test_a_set_with_an_excluded_trait_leaves_out_every_slide():
+    tiled = pd.DataFrame({"slide": ["S1", "S2"], "patient": ["P1", "P1"]})
+    why = {"hti": "", "reason": "trait_excluded: A, C"}
+    for index in (tiled.assign(**why), tiled.iloc[:0].assign(hti="", reason="")):
+        table = pd.DataFrame(index_rows(index, scope="extremes/A+C", tiled=tiled), columns=COLUMNS)
+        assert mismatches(table) == []
+        lost = table[(table["outcome"] == "excluded") & (table["kind"] == "slide")]
+        assert lost["item"].tolist() == ["S1", "S2"] and set(lost["code"]) == {"trait_excluded"}
+        assert table.loc[(table["kind"] == "patient") & (table["outcome"] == "excluded"), "item"].tolist() == ["P1"]
+        words = "a trait of the set is excluded" + (": A, C" if len(index) else "")
+        assert set(lost["reason"]) == {words}
 
 
 def test_a_lost_tile_is_noticed(tmp_path):
@@ -148,6 +254,7 @@ def test_tiles_of_a_copy_are_accounted_for(tmp_path):
     edit_manifest(arguments, "S4", n_tiles=0, status="excluded", code="T-DUP", reason="the same tiles as S3")
     for path in arguments["labels"]:
         edit(path, n=read_json(path)["n"] | {"ood_far": 2})
+    write_index(Path(arguments["heterogeneity"][0]).parent, slides=["S1", "S2", "S3", "S5", "S6", "S7"])
     write_ledger(**arguments)
     table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
     copied = table[(table["kind"] == "tile") & (table["code"] == "T-DUP")]
@@ -161,23 +268,102 @@ def test_a_trait_whose_slides_do_not_add_up_is_noticed(tmp_path):
         write_ledger(**arguments)
 
 
-def test_excluded_traits_keep_code_and_reason():
+def test_a_slide_without_a_value_that_no_table_names_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    write_table(unlabelled(), arguments["tables"][0])
+    with pytest.raises(LedgerMismatch, match="labels extremes/A slide: 6 in, but 5 used and 0 excluded"):
+        write_ledger(**arguments)
+
+
+def test_excluded_traits_keep_code_and_reason(tmp_path):
     ties = {"trait": "A", "status": "excluded", "code": "B-TIES", "reason": "P20 = P80 = 0; no labels", "n": {}}
     n = {"high": 2, "low": 2, "ood_near": 0, "ood_far": 1, "not_measured": 3, "no_expression": 1, "one_sample": 1}
     fine = {"trait": "B", "status": "ok", "code": "", "reason": "", "n": n}
-    table = pd.DataFrame(label_rows([ties, fine], task="extremes", tiled=8), columns=COLUMNS)
+    write_table(unlabelled(no_expression=["S1"], one_sample=["S2"], not_measured=["S3"]), tmp_path / "labels.parquet")
+    slides = {"B": unlabelled_slides(tmp_path / "labels.parquet")}
+    table = pd.DataFrame(label_rows([ties, fine], slides, task="extremes", tiled=8), columns=COLUMNS)
     assert mismatches(table) == []
     row = table[table["item"] == "A"].iloc[0]
     assert (row["outcome"], row["code"], row["reason"]) == ("excluded", "B-TIES", "P20 = P80 = 0; no labels")
-    unlabelled = table[(table["kind"] == "slide") & (table["outcome"] == "excluded")].set_index("code")["count"]
-    assert unlabelled.to_dict() == {"no_expression": 1, "one_sample": 1, "not_measured": 1}
-    failed = fine | {"status": "excluded", "code": "E-NO-MODEL", "reason": "none of 5 rounds has a model"}
+    lost = table[(table["kind"] == "slide") & (table["outcome"] == "excluded")]
+    assert lost[["scope", "item", "code", "reason", "count"]].values.tolist() == [
+        ["extremes/B", "S1", "no_expression", "no expression of the slide's patient", 1],
+        ["extremes/B", "S2", "one_sample", "the patient's only sample, with nothing to be centred on", 1],
+        ["extremes/B", "S3", "not_measured", "the trait is not measured in the slide's patient", 1],
+    ]
+    failed = fine | {"status": "excluded", "code": "E-NO-MODEL", "reason": "none of 5 rounds has a model: M-NAN …"}
     later = pd.DataFrame(metric_rows([ties, failed], [ties, fine], task="extremes"), columns=COLUMNS)
     assert later[["outcome", "item", "code", "count"]].values.tolist() == [
         ["in", "", "", 1],
         ["excluded", "B", "E-NO-MODEL", 1],
         ["used", "", "", 0],
     ]
+
+
+def fail_round(arguments, *, trait, number, **why):
+    """Let training leave out a round of a trait."""
+    path = arguments["metrics"][trait]
+    edit(path, rounds=[row | why if row["round"] == number else row for row in read_json(path)["rounds"]])
+
+
+def test_a_round_without_a_model_stands_in_the_ledger_with_its_reason(tmp_path):
+    arguments = study(tmp_path)
+    fail_round(arguments, trait=1, number=2, code="M-NAN", reason="the loss became nan in steps 4-6")
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    rounds = table[table["kind"] == "round"]
+    lost = rounds[rounds["outcome"] == "excluded"]
+    assert lost[["scope", "item", "code", "reason"]].values.tolist() == [
+        ["extremes/B", "round 2", "M-NAN", "the loss became nan in steps 4-6"]
+    ]
+    assert rounds.groupby(["scope", "outcome"])["count"].sum()["extremes/B"].to_dict() == {
+        "excluded": 1,
+        "in": 3,
+        "used": 2,
+    }
+    assert box(table, "Learnt").side == "Without a model: 1 round (training diverged 1)"
+
+
+def test_a_round_that_vanished_is_noticed(tmp_path):
+    arguments = study(tmp_path)
+    edit(arguments["audits"][0], rounds=read_json(arguments["audits"][0])["rounds"][:1] * 4)
+    with pytest.raises(LedgerMismatch, match="training extremes/A round: 4 in, but 3 used and 0 excluded"):
+        write_ledger(**arguments)
+
+
+def test_a_test_that_is_not_independent_is_noted_beside_every_trait_and_in_the_flow(tmp_path):
+    arguments = study(tmp_path)
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    assert not table["reason"].str.contains("independent").any()
+    note = "not independent: 2 patients have blocks in the test part and in another"
+    for path in arguments["audits"]:
+        edit(path, independent=False, note=note)
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    noted = table[table["outcome"] == "noted"]
+    assert noted[["stage", "scope", "item", "code", "reason"]].values.tolist() == [
+        ["split", "extremes/A", "A", "L-SHARED", note],
+        ["split", "extremes/B", "B", "L-SHARED", note],
+        ["heterogeneity", "extremes/A+B", "A+B", "L-SHARED", note],
+        ["survival", "extremes/A+B", "A+B", "L-SHARED", note],
+    ]
+    assert [box(table, head).main.splitlines()[-1] for head in ("HTI defined", "Survival")] == [note, note]
+    assert box(table, "Learnt").main.splitlines() == [
+        "Learnt and evaluated, task extremes",
+        "2 traits",
+        "tested on 2 slides",
+        note,
+    ]
+
+
+@pytest.mark.parametrize(("one_part", "tested"), [(True, 2), (False, 6)])
+def test_slides_that_are_tested(one_part, tested):
+    """One test part for all three rounds, or another in each: leaving one out tests every slide."""
+    table = pd.DataFrame(split_rows([audit("A", one_test_part=one_part)], task="extremes"), columns=COLUMNS)
+    assert mismatches(table) == []
+    used = table[table["outcome"] == "used"]
+    assert dict(zip(used["code"], used["count"], strict=True)) == {"learn": 6 - tested, "test": tested}
 
 
 def test_one_lost_slide_is_always_allowed_and_two_of_eight_are_not(tmp_path):
@@ -215,6 +401,23 @@ def test_mismatches_are_found_whatever_the_numbers(used, excluded, error):
     assert bool(mismatches(pd.DataFrame(rows, columns=COLUMNS))) is bool(error)
 
 
+def test_what_a_slide_warns_of_is_noted(tmp_path):
+    arguments = study(tmp_path)
+    warnings = ["mpp 0.5 is derived from the objective power 20, not measured", "region [0, 0, 9, 9] reaches beyond"]
+    edit(arguments["surveys"][3], warnings=warnings)
+    edit(arguments["summaries"][4], warnings=["pen on 9 of 35 tiles with tissue"])
+    write_ledger(**arguments)
+    table = pd.read_csv(arguments["ledger"], sep="\t", keep_default_na=False)
+    noted = table[table["outcome"] == "noted"]
+    assert noted[["stage", "scope", "item", "code", "reason", "count"]].values.tolist() == [
+        ["survey", "", "S3", "S-WARNED", warnings[0], 1],
+        ["survey", "", "S3", "S-WARNED", warnings[1], 1],
+        ["tiles", "grid", "S4", "T-WARNED", "pen on 9 of 35 tiles with tissue", 1],
+    ]
+    assert box(table, "Slide sheet").side.endswith("Noted: 1 slide (a warning about size, resolution or pixels 1)")
+    assert box(table, "Tiled").side.endswith("Noted: 1 slide (much pen ink 1)")
+
+
 def test_the_flow_names_what_was_left_out(tmp_path):
     arguments = study(tmp_path, stain="macenko")
     write_ledger(**arguments)
@@ -225,6 +428,8 @@ def test_the_flow_names_what_was_left_out(tmp_path):
         "Tiled, layout grid",
         "Labelled, task extremes",
         "Learnt and evaluated, task extremes",
+        "HTI defined, A+B, task extremes",
+        "Survival, A+B, task extremes",
     ]
     assert steps[0].main.splitlines()[1] == "8 slides, 4 patients"
     assert steps[0].side.splitlines() == [
@@ -234,8 +439,31 @@ def test_the_flow_names_what_was_left_out(tmp_path):
     assert "Left out: 1 slide (no usable tile 1)" in steps[1].side
     assert steps[1].side.splitlines()[-1] == "Own colours kept: 1 slide (too pale 1)"
     assert steps[2].main.splitlines()[1:] == ["2 traits", "2 slides high or low"]
+    assert steps[4].main.splitlines()[1] == "5 slides, 3 patients"
+    assert steps[4].side == "Left out: 1 slide (no positive tile 1)"
+    assert steps[5].main.splitlines()[1] == "2 slides, 2 patients"
+    assert steps[5].side.splitlines() == [
+        "Left out: 3 slides (used in training or without a value of a trait 1; a further slide of the patient 1; no "
+        "survival data 1)",
+        "Left out: 1 patient (no survival data 1)",
+    ]
     with Image.open(arguments["flow"]) as picture:
         pixels = np.asarray(picture.convert("L"))
     assert pixels.shape[1] == 1230
     assert (pixels[:, [0, -1]] == 255).all() and (pixels[[0, -1]] == 255).all()  # no box runs off the page
     assert (pixels < 128).mean() > 0.01
+
+
+def test_what_is_only_noted_of_a_slide_of_the_sheet_stays_in_the_ledger():
+    sheet = pd.DataFrame({"slide": ["a", "b"], "patient": ["p", "q"], "exclude": ["", "damaged"]})
+    told = exclusions_table(
+        [
+            exclusion("sheet", "slide", "a", "B-NOTYPE", "expression is named by patient", outcome="noted"),
+            exclusion("sheet", "slide", "b", "S-SHEET", "damaged"),
+        ]
+    )
+    rows = [row[:7] for row in sheet_rows(sheet, told) if row[4] in ("a", "b")]
+    assert rows == [
+        ("sheet", "", "slide", "excluded", "b", "S-SHEET", "damaged"),
+        ("sheet", "", "slide", "noted", "a", "B-NOTYPE", "expression is named by patient"),
+    ]

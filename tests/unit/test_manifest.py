@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 from histocarta.errors import InputError
-from histocarta.manifest import COLUMNS, EXCLUSION_COLUMNS, collect_manifest
+from histocarta.manifest import COLUMNS, collect_manifest
+from histocarta.tables import EXCLUSION_COLUMNS
 from histocarta.tiling import REASONS
 
 NO_COUNTS = dict.fromkeys(REASONS, 0)
@@ -46,7 +47,7 @@ def test_one_row_per_slide_sorted_with_its_block(tmp_path):
     assert manifest["n_tiles"].tolist() == ["3", "7"]
     assert manifest["shard"].tolist() == [str(tmp_path / "0012.tfrecord"), str(tmp_path / "b.tfrecord")]
     assert manifest["sha256"].tolist() == ["hash of 0012", "hash of b"]
-    assert list(exclusions.columns) == EXCLUSION_COLUMNS and len(exclusions) == 0
+    assert list(exclusions.columns) == list(EXCLUSION_COLUMNS) and len(exclusions) == 0
 
 
 def test_slides_left_out_stay_in_the_manifest_with_their_reason(tmp_path):

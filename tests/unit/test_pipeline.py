@@ -131,6 +131,17 @@ def test_a_tile_of_another_size_is_averaged_down():
     assert np.abs(half[2:-2, 2:-2].astype(int) - 127).max() <= 12
 
 
+def test_a_last_batch_is_filled_with_black_tiles_that_have_no_place(tmp_path):
+    slides = slides_of(tmp_path, [7, 2, 3])
+    plain, filled = (list(pipeline.ordered_batches(slides, size=SIZE, batch=5, fill=fill)) for fill in (False, True))
+    assert [len(tiles) for tiles, _ in plain] == [5, 5, 2]
+    assert [len(tiles) for tiles, _ in filled] == [5, 5, 5]
+    assert not filled[-1][0][2:].numpy().any()
+    for (tiles, places), (more, same) in zip(plain, filled, strict=True):
+        assert np.array_equal(more[: len(tiles)], tiles)
+        assert np.array_equal(same, places)
+
+
 def test_ordered_batches_give_every_tile_with_its_place(tmp_path):
     slides = slides_of(tmp_path, [7, 2, 3])
     dataset = pipeline.ordered_batches(slides, size=SIZE, batch=5)

@@ -100,8 +100,9 @@ def test_the_far_edge_of_a_region_is_not_faded(tmp_path, levels, start):
     assert np.abs(rgb[:, -1] - np.array(EOSIN)).mean() < 10
 
 
-def test_a_region_beyond_the_slide_is_white_there_and_one_outside_is_a_fault(svs):
+def test_a_region_beyond_the_slide_is_white_there_and_one_outside_is_a_fault(svs, capsys):
     record, thumbnail, _ = surveyed(svs, region=[-100, 800, 300, 200])
+    assert "S1: region [-100, 800, 300, 200] reaches beyond the slide of" in capsys.readouterr().err
     assert "reaches beyond the slide of 1500 × 900 px: white there" in record["warnings"][0]
     assert (thumbnail[:, :98] == 255).all()
     assert (thumbnail[102:] == 255).all()

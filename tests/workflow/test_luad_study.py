@@ -84,7 +84,10 @@ def test_sheets_hold_every_slide_and_patient(study, raw):
     slides, clinical = (read_table(study / RESULTS / "sheets" / name) for name in ("slides.tsv", "clinical.parquet"))
     expression = read_table(study / RESULTS / "sheets" / "expression.parquet")
     assert (len(slides), slides["patient"].nunique(), len(clinical), len(expression)) == (516, 453, 453, 453)
-    assert len(read_table(study / RESULTS / "sheets" / "exclusions.tsv")) == 0
+    # Nothing is left out. Expression is named by patient, so it cannot be told whether it is the recurrence's.
+    (note,) = read_table(study / RESULTS / "sheets" / "exclusions.tsv").to_dict("records")
+    assert note["item"].startswith("TCGA-50-5066-02Z") and (note["code"], note["outcome"]) == ("B-NOTYPE", "noted")
+    assert note["reason"] == "sample type 02 could not be checked: expression is named by patient"
     assert clinical["event"].sum() == raw["event"].sum() == 158
     # 516 slides, of which one is of a recurrence (TCGA-50-5066-02Z): the 515 of the table's name are primary tumours.
     assert (slides["sample_type"] == "01").sum() == 515

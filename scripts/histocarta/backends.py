@@ -1,0 +1,188 @@
+"""What Keras' backends do not do alike: finding devices, repeatable results, one compiled graph for many weights."""
+
+# Keras, TensorFlow and JAX are imported where they are used: the Snakefile imports this module, and JAX is optional.
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from histocarta.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+Weights = tuple[list[Any], list[Any]]  # tensors of the backend: trainable ones and others
+Compiled = Callable[[Weights, "tf.Tensor"], np.ndarray]  # from uint8 tiles to scores
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A row of ``BACKENDS``: what training and scoring need beyond Keras' backend-neutral API.
+
+    libraries : those besides Keras whose versions decide the weights; all must be installed.
+    always_xla : nothing runs uncompiled; ``training.xla`` then says only that results need not be repeatable.
+    one_size : another size of batch is another compilation (minutes for Inception v3), so last batches are filled up.
+    prepare : makes the process ready to train (gpus, precision, xla); networks are built in the context it returns.
+    compile : turns a model into a function that is traced once, for the weights of every model of its architecture.
+    """
+
+    name: str
+    libraries: tuple[str, ...]
+    always_xla: bool
+    one_size: bool
+    prepare: Callable[..., AbstractContextManager]
+    compile: Callable[["keras.Model"], Compiled]
+
+
+def backend_in_use() -> Backend:
+    """The backend that Keras was started with; InputError where histocarta does not support it."""
+    import keras
+
+    return backend_named(keras.config.backend())
+
+
+def backend_named(name: str) -> Backend:
+    """The row of ``BACKENDS`` called ``name``; InputError where there is none."""
+    if name not in BACKENDS:
+        raise InputError(
+            f"M-BACKEND Expected KERAS_BACKEND to be one of {', '.join(BACKENDS)}, found {name!r}; "
+            "unset it for tensorflow"
+        )
+    return BACKENDS[name]
+
+
+def check_backend(environment: Mapping[str, str]) -> None:
+    """Raise InputError where KERAS_BACKEND asks for what is not supported or not installed.
+
+    It is asked before any job starts: in a job, ``import keras`` would end with a ModuleNotFoundError first.
+    """
+    name = environment.get("KERAS_BACKEND")
+    missing = [library for library in backend_named(name).libraries if find_spec(library) is None] if name else []
+    if missing:
+        raise InputError(
+            f"M-BACKEND Expected the package {missing[0]} for KERAS_BACKEND={name}, found it not installed; "
+            f"pip install {missing[0]}, or unset KERAS_BACKEND for tensorflow"
+        )
+
+
+def _prepare_tensorflow(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
+    """No GPU (0), the one that is there or the CPU (1), or that many in step (more)."""
+    import tensorflow as tf
+
+    if gpus == 0:
+        tf.config.set_visible_devices([], "GPU")
+    found = tf.config.list_logical_devices("GPU")
+    _check_given(gpus, found, "TensorFlow")
+    strategy = tf.distribute.get_strategy()
+    if gpus > 1:
+        devices = found or tf.config.list_logical_devices("CPU")
+        if len(devices) < gpus:
+            raise InputError(
+                f"M-NOGPU Expected {gpus} GPUs (training.gpus), found {len(devices)} device(s); set a lower number"
+            )
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices[:gpus]])
+    if not xla:  # the two exclude each other
+        tf.config.experimental.enable_op_determinism()
+    if precision == "float32" and not found:
+        # Rewriting the graph takes 5 s per job and gains nothing in float32 on a CPU (other types: not measured).
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    return strategy.scope()
+
+
+def _prepare_jax(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
+    """No GPU (0), or the first that is there or the CPU (1)."""
+    import jax
+
+    if gpus > 1:
+        raise InputError(
+            f"M-NOGPU Expected at most 1 GPU (training.gpus) with KERAS_BACKEND=jax, found {gpus}; "
+            "set 1, or unset KERAS_BACKEND to train on several with tensorflow"
+        )
+    _leave_gpus_to_jax()
+    if gpus == 0:
+        jax.config.update("jax_platforms", "cpu")
+    if not xla:
+        # Read when JAX first looks for devices. On a CPU its results are repeatable as they are.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    _check_given(gpus, [device for device in jax.devices() if device.platform == "gpu"], "JAX")
+    return nullcontext()
+
+
+def _compile_tensorflow(model: "keras.Model") -> Compiled:
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def apply(weights: Weights, tiles: "tf.Tensor") -> "tf.Tensor":
+        return model.stateless_call(*weights, tiles, training=False)[0]
+
+    groups = (model.trainable_variables, model.non_trainable_variables)
+    weights = tuple([tf.TensorSpec(variable.shape, variable.dtype) for variable in group] for group in groups)
+    tiles = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)  # any number: the last batch is smaller
+    traced = apply.get_concrete_function(weights, tiles)
+
+    def score(weights: Weights, tiles: "tf.Tensor") -> np.ndarray:
+        return traced(weights, tiles).numpy()
+
+    return score
+
+
+def _compile_jax(model: "keras.Model") -> Compiled:
+    import jax
+
+    _leave_gpus_to_jax()
+
+    @jax.jit
+    def apply(weights: Weights, tiles: jax.Array) -> jax.Array:
+        return model.stateless_call(*weights, tiles, training=False)[0]
+
+    def score(weights: Weights, tiles: "tf.Tensor") -> np.ndarray:
+        return np.asarray(apply(weights, tiles.numpy()))
+
+    return score
+
+
+def _leave_gpus_to_jax() -> None:
+    """TensorFlow reads tiles here and needs no GPU, but would take the whole memory of each that it sees."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _check_given(gpus: int, found: list[Any], library: str) -> None:
+    """Raise InputError where a scheduler gave a GPU that ``library`` cannot see.
+
+    Its CUDA libraries are missing then, and it would train on the CPU without a word.
+    """
+    given = os.environ.get("SLURM_JOB_GPUS", "")
+    if gpus and given and not found:
+        raise InputError(
+            f"M-NOGPU Expected GPU {given}, given by SLURM, found none in {library}; install its CUDA libraries"
+        )
+
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            name="tensorflow",
+            libraries=("tensorflow",),
+            always_xla=False,
+            one_size=False,
+            prepare=_prepare_tensorflow,
+            compile=_compile_tensorflow,
+        ),
+        Backend(
+            name="jax",
+            libraries=("jax", "jaxlib", "tensorflow"),  # tiles are read and flipped by tf.data in both
+            always_xla=True,
+            one_size=True,
+            prepare=_prepare_jax,
+            compile=_compile_jax,
+        ),
+    )
+}
