@@ -61,6 +61,7 @@ rule label_extremes:
 
 rule audit_leaks:
     input:
+        manifest=manifest_of_task,
         labels="<trait>/labels.parquet",
         summary="<trait>/labels.json",
         splits=splits_of_task,
@@ -75,5 +76,6 @@ rule audit_leaks:
     params:
         unit=unit_of_task,
         fitted_on=STUDY.choice("percentiles_fitted_on"),
+        version=VERSION["split"],
     script:
         "../scripts/audit_leaks.py"

@@ -22,6 +22,8 @@ rule draw_map:
         "<cohort>/benchmarks/draw_map/{trait}/{task}/{slide}.tsv"
     conda:
         "../envs/slides.yaml"
+    params:
+        version=VERSION["map"],
     script:
         "../scripts/draw_map.py"
 
@@ -81,5 +83,6 @@ rule draw_combination_map:
         "../envs/slides.yaml"
     params:
         traits=traits_joined,
+        version=VERSION["map"],
     script:
         "../scripts/draw_combination_map.py"

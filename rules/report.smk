@@ -28,6 +28,7 @@ rule write_ledger:
     params:
         layouts={name: task.layout for name, task in STUDY.tasks.items()},
         max_excluded=STUDY.max_excluded,
+        version=VERSION["ledger"],
     script:
         "../scripts/write_ledger.py"
 

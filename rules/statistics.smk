@@ -21,6 +21,8 @@ rule tabulate_cohort:
         "<cohort>/benchmarks/tabulate_cohort/{task}.tsv"
     conda:
         "../envs/statistics.yaml"
+    params:
+        version=VERSION["table"],
     script:
         "../scripts/tabulate_cohort.py"
 
@@ -75,6 +77,7 @@ rule place_spots:
         "../envs/statistics.yaml"
     params:
         slides=slides_of_cohort,
+        version=VERSION["spots"],
     script:
         "../scripts/place_spots.py"
 
@@ -93,6 +96,8 @@ rule compare_spots:
         "<cohort>/benchmarks/compare_spots/{trait}/{task}.tsv"
     conda:
         "../envs/statistics.yaml"
+    params:
+        version=VERSION["spots"],
     script:
         "../scripts/compare_spots.py"
 

@@ -74,9 +74,10 @@ for TASK, SETTING in STUDY.tasks.items():
             TENSORFLOW_ENV
         threads: 8
         resources:
-            gpu=1,
+            gpu=min(1, SETTING.training.gpus),  # one process scores on one card
             mem_mb=12000,
         params:
+            gpus=SETTING.training.gpus,
             batch=SETTING.training.batch,
             precision=SETTING.training.precision,
             version=VERSION["predict"],

@@ -9,4 +9,5 @@ with recorded(snakemake.log[0]):
         **snakemake.output,
         batch=snakemake.params.batch,
         precision=snakemake.params.precision,
+        gpus=snakemake.params.gpus,
     )

@@ -7,5 +7,6 @@ with recorded(snakemake.log[0]):
     write_ledger(
         **snakemake.input,
         **snakemake.output,
-        **snakemake.params,
+        layouts=snakemake.params.layouts,
+        max_excluded=snakemake.params.max_excluded,
     )

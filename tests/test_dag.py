@@ -187,6 +187,20 @@ def test_only_training_and_scoring_ask_for_a_gpu(whole):
     assert {job.rule for job in whole.jobs if "gpu" in job.resources} == {"train_extremes", "score_extremes"}
 
 
+@pytest.mark.parametrize(("gpus", "training", "scoring"), [(0, "0", "0"), (1, "1", "1"), (4, "4", "1")])
+def test_a_study_gets_the_gpus_that_it_asks_for(tmp_path, gpus, training, scoring):
+    """Scoring runs on one card at most, and on none where the study has none: a cluster would let the job wait."""
+
+    def ask(study):
+        study["tasks"]["extremes"]["training"]["gpus"] = gpus
+
+    folder = write_study(tmp_path / "study", change=ask)
+    target = "results/tiny/traits/A/extremes/consensus/metrics.json"
+    found = plan(folder, target, profile="slurm")
+    assert {job.resources["gpu"] for job in found.of("train_extremes")} == {training}
+    assert {job.resources["gpu"] for job in found.of("score_extremes")} == {scoring}
+
+
 @pytest.mark.parametrize("trait", ["A", "hsa-miR-17-5p"], ids=["of the sheet", "not in the sheet"])
 def test_a_target_builds_one_traits_chain(tmp_path, trait):
     target = f"results/tiny/traits/{trait}/extremes/consensus/metrics.json"
@@ -329,6 +343,16 @@ def test_the_local_profile_hands_out_one_gpu(options):
     found = options["profiles/local"]
     assert (found["executor"], found["jobs"], found["retries"]) == ("None", "None", "0")
     assert "gpu" in found["resources"] and int(found["cores"]) >= 1
+
+
+def test_the_local_profile_hands_out_the_machines_memory(options, tmp_path):
+    """Without a limit as many jobs start as there are cores, whatever they need; a job that needs it all still runs."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    assert f'Resource("mem_mb", {memory})' in options["profiles/local"]["resources"]
+    folder = write_study(tmp_path / "study")
+    target = "results/tiny/sheets/slides.tsv"
+    (job,) = plan(folder, target, more=["--set-resources", f"prepare_cohort:mem_mb={2 * memory}"]).jobs
+    assert job.resources["mem_mb"] == str(memory)
 
 
 def test_no_default_profile_overrides_the_chosen_one():

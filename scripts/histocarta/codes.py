@@ -24,6 +24,7 @@ LEDGER = {
     "S-REGION": "region outside the slide",
     "S-COLOUR": "not 8-bit RGB",
     "S-TURNED": "picture to be turned by its camera tag",
+    "S-COARSE": "scanned too coarsely for the tiles",
     "S-TILES": "too many unreadable tiles",
     "S-WARNED": "a warning about size, resolution or pixels",
     "T-WARNED": "much pen ink",

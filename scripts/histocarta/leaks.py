@@ -7,6 +7,7 @@ import pandas as pd
 
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json
+from histocarta.sheets import REGION
 from histocarta.splits import PARTS, UNIT_COLUMN, patients_on_both_sides
 from histocarta.versions import VERSION
 
@@ -18,21 +19,32 @@ class LeakError(InputError):
 
 
 def audit_leaks(
-    *, labels: str, summary: str, splits: list[str], audit: str, unit: str, fitted_on: str | None = None
+    *,
+    manifest: str,
+    labels: str,
+    summary: str,
+    splits: list[str],
+    audit: str,
+    unit: str,
+    fitted_on: str | None = None,
+    version: int = VERSION["split"],
 ) -> None:
     """Check a trait's labels and the rounds they are used with; write what was checked, or raise LeakError.
 
-    splits : every round of the scheme, in order; unit : what must not be divided; fitted_on : what the study asks for
-    ("non_test" or "all"); None takes the word of ``summary``.
+    manifest : says of which file and region each slide is. splits : every round of the scheme, in order.
+    unit : what must not be divided. fitted_on : what the study asks for ("non_test" or "all"); None takes the word of
+    ``summary``.
 
     The audit says whether the test is ``independent`` (no round tests a patient whom it also trains or validates on;
     always so where the unit is the patient), and whether the thresholds saw test samples ("all" asks for it).
     """
     facts = read_json(summary)
-    table = read_table(labels)
+    table, slides = read_table(labels), read_table(manifest)
     rounds = [read_table(path) for path in splits]
     for number, (path, split) in enumerate(zip(splits, rounds, strict=True), start=1):
         check_round(split, unit=unit, number=number, path=path)
+        check_units(split, slides, unit=unit, path=path)
+        check_regions(split, slides, path=path)
     check_schemes(rounds)
     check_labelled(table, rounds[0], labels=labels)
     if fitted_on not in (None, facts["fitted_on"]):
@@ -49,30 +61,58 @@ def audit_leaks(
         "note": _note(len(shared), unit=unit) if shared else "",
         "fitted_on": facts["fitted_on"], "thresholds_saw_test": facts["fitted_on"] != "non_test",
         "one_test_part": _one_test_part(rounds), "rounds": [_sizes(split, table) for split in rounds],
-        "version": VERSION["split"],
+        "version": version,
     }  # fmt: skip
     write_json(record, audit)
 
 
 def check_round(split: pd.DataFrame, *, unit: str, number: int, path: str) -> None:
-    """One round: each slide once, known parts, no unit in two of them, the declared unit and the round's number."""
+    """One round: each slide once, known parts, no unit in two of them, and the round's number."""
     if twice := _first(split["slide"][split["slide"].duplicated()]):
         raise LeakError(f"Expected every slide once in {path}, found {twice!r} twice; draw the split again.")
     if strange := _first(split["part"][~split["part"].isin(PARTS)]):
         raise LeakError(f"Expected the parts {', '.join(PARTS)} in {path}, found {strange!r}; draw the split again.")
     if set(split["round"].astype(int)) - {number}:
         raise LeakError(f"Expected round {number} in {path}, found round {split['round'].iloc[0]}; draw it again.")
-    column = UNIT_COLUMN[unit]
-    if column in split and (wrong := _first(split["slide"][split["unit"] != split[column]])):
-        raise LeakError(
-            f"Expected the {unit} as unit of every slide in {path}, found another for {wrong!r}; redraw it."
-        )
     parts = split.groupby("unit")["part"].nunique()
     if divided := _first(parts.index[parts > 1]):
         found = " and ".join(sorted(set(split.loc[split["unit"] == divided, "part"])))
         raise LeakError(
             f"Expected each {unit} in one part of {path}, found {divided!r} in {found}; draw the split again."
         )
+
+
+def check_units(split: pd.DataFrame, slides: pd.DataFrame, *, unit: str, path: str) -> None:
+    """Every slide of a round stands under the unit that the manifest (``slides``) gives it."""
+    units = split["slide"].map(slides.set_index("slide")[UNIT_COLUMN[unit]])
+    if wrong := _first(split["slide"][split["unit"] != units]):
+        raise LeakError(
+            f"Expected the {unit} as unit of every slide in {path}, found another for {wrong!r}; redraw it."
+        )
+
+
+def check_regions(split: pd.DataFrame, slides: pd.DataFrame, *, path: str) -> None:
+    """No two regions of one file that share pixels are in different parts; a slide without a region is all of its file.
+
+    Where the unit is the section they cannot be; blocks and patients are what the sheet says they are.
+    """
+    cut = split[["slide", "part"]].merge(slides[["slide", "file", *REGION]], on="slide").sort_values("slide")
+    for file, group in cut.groupby("file"):
+        if group["part"].nunique() < 2:
+            continue
+        box = group[list(REGION)].replace("", np.nan).astype(float)
+        low = box[["x", "y"]].fillna(-np.inf).to_numpy()
+        high = (box[["x", "y"]] + box[["width", "height"]].to_numpy()).fillna(np.inf).to_numpy()
+        part = group["part"].to_numpy()
+        shared = (low[:, None] < high[None]).all(axis=2) & (low[None] < high[:, None]).all(axis=2)
+        pairs = np.argwhere(shared & (part[:, None] != part[None]))
+        if len(pairs):
+            (one, other), names = pairs[0], group["slide"].to_numpy()
+            raise LeakError(
+                f"Expected regions that overlap in one part of {path}, found {names[one]} in {part[one]} and "
+                f"{names[other]} in {part[other]}, both of {file}; give them one block or patient in the slide sheet, "
+                "split by section, or mend the regions."
+            )
 
 
 def check_schemes(rounds: list[pd.DataFrame]) -> None:

@@ -9,13 +9,15 @@ import pandas as pd
 from histocarta.codes import LEDGER
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
+from histocarta.sheets import REGION
 from histocarta.tables import exclusion, exclusions_table
 from histocarta.tiling import REASONS
 
+FROM_SHEET = ["file", *REGION, "block"]  # what a split may go by, as the slide sheet says it
 COLUMNS = [
     "slide",
     "patient",
-    "block",
+    *FROM_SHEET,
     "n_tiles",
     "shard",
     "sha256",
@@ -29,7 +31,7 @@ COLUMNS = [
 
 
 def collect_manifest(*, summaries: list[str], shards: list[str], slides: str, manifest: str, exclusions: str) -> None:
-    """Join the slides' tile summaries with the sheet (patient, block) into ``manifest``, sorted by slide.
+    """Join the slides' tile summaries with the sheet (FROM_SHEET) into ``manifest``, sorted by slide.
 
     ``summaries`` and ``shards`` are one file per slide, in the same order. Two slides with the very same tiles are one
     slide under two names (a copy, or one file with two UUIDs): the later is left out (code ``T-DUP``).
@@ -41,8 +43,8 @@ def collect_manifest(*, summaries: list[str], shards: list[str], slides: str, ma
     records = [read_json(path) for path in summaries]
     frame = pd.DataFrame(
         [record | {"shard": str(shard)} for record, shard in zip(records, shards, strict=True)],
-        columns=[*COLUMNS, "counts"],
-    ).drop(columns="block")
+        columns=[*(column for column in COLUMNS if column not in FROM_SHEET), "counts"],
+    )
     frame = frame.sort_values("slide", ignore_index=True)
     frame = _join(frame, read_table(slides))
     _check_one_layout(frame)
@@ -53,7 +55,7 @@ def collect_manifest(*, summaries: list[str], shards: list[str], slides: str, ma
 
 
 def _join(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` with the sheet's blocks; the sheet is right about who is a patient, so summaries must agree with it."""
+    """``frame`` with FROM_SHEET; the sheet is right about who is a patient, so summaries must agree with it."""
     missing = sorted(set(sheet["slide"]) ^ set(frame["slide"]))
     if missing:
         raise InputError(
@@ -68,8 +70,8 @@ def _join(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:
                 f"Expected slide {slide} to be of patient {stated} (sheet), found {cut} in its tile summary; "
                 "delete the slide's results and run the workflow again."
             )
-    block = sheet["block"] if "block" in sheet else pd.Series("", index=sheet.index)
-    return _without_excluded(frame.assign(block=block.reindex(frame["slide"]).to_numpy()), sheet)
+    said = sheet.reindex(index=frame["slide"], columns=FROM_SHEET, fill_value="").reset_index(drop=True)
+    return _without_excluded(frame.join(said), sheet)
 
 
 def _without_excluded(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:

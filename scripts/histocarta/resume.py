@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,8 @@ import numpy as np
 from histocarta.files import replacing, sha256
 
 GENERATIONS = 2
-# A checkpoint of Inception v3 is 350 MB and takes about a second; less work than this is cheaper done again.
-SECONDS_APART = 30.0
+# A checkpoint of Inception v3 is 350 MB and takes about a second: at most a tenth of the time goes into saving.
+SAVES_APART = 10.0
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,15 @@ class Store:
     (a flipped byte in HDF5 weights loads without an error), and a half written one never gets a name.
     """
 
-    def __init__(self, folder: str | Path, *, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | Path, *, settings: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         text = json.dumps(settings, sort_keys=True, allow_nan=False)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self.folder = Path(folder) / self.fingerprint[:16]
         self._best: list[np.ndarray] = []
-        self._last = time.monotonic()
+        self._clock = clock  # seconds
+        self._last = self._cost = 0.0  # when the last generation was complete, and how long it took to write
         others = [path.name for path in Path(folder).glob("*") if path.is_dir() and path != self.folder]
         if others and not self.folder.exists():
             _say(f"M-FINGERPRINT {folder} holds checkpoints of other settings or data ({', '.join(others)}); not used")
@@ -88,18 +91,21 @@ class Store:
     def save(self, state: TrainingState, model: keras.Model) -> None:
         """Write a new generation and delete those older than the one before it.
 
-        Nothing is written within SECONDS_APART of the last one, unless the round has ended. A round that has ended
-        needs no weights but the best.
+        The first one is always written, and so is the end of a round, which needs no weights but the best. In between
+        a generation is left out where less time has passed since the last than SAVES_APART times what that one took
+        to write. So a kill costs the work since the last validation, plus at most that much time where validations
+        follow one another faster.
         """
-        if time.monotonic() - self._last < SECONDS_APART and not state.ended:
+        begin = self._clock()
+        if self._cost and begin - self._last < SAVES_APART * self._cost and not state.ended:
             return
         if self._best and not (state.kept and (self.folder / state.kept).exists()):
             state.kept = self._write(f"best-{state.best['step']:08d}", {"weight": self._best}, {}).name
         arrays = (
             {} if state.ended else {"weight": _values(model.weights), "optimizer": _values(model.optimizer.variables)}
         )
-        # A round that failed has no validation more than the generation before it, but comes after it.
-        number = state.validations + bool(state.code)
+        # A round whose loss was lost has no validation more than the generation before it, but ends after it.
+        number = state.validations + bool(state.ended)
         self._write(f"checkpoint-{number:06d}", arrays, {"state": dataclasses.asdict(state)})
         for path in self._found("checkpoint")[: -1 if state.ended else -GENERATIONS]:
             path.unlink()
@@ -107,7 +113,8 @@ class Store:
         for path in self._found("best"):
             if path.name not in needed:
                 path.unlink()
-        self._last = time.monotonic()
+        self._last = self._clock()
+        self._cost = self._last - begin
 
     def load(self, model: keras.Model) -> TrainingState | None:
         """Bring model and optimizer to the newest whole generation and return its state; None where there is none.

@@ -91,6 +91,9 @@ class Layout(Section):
     )
     max_pen: Share = Field(0.1, description="largest share of pen ink in a kept tile")
     max_dark: Share = Field(0.5, description="largest share of very dark pixels (folds, bubbles) in a kept tile")
+    max_enlargement: Annotated[float, Field(ge=1)] | None = Field(
+        1.1, description="slides scanned coarser than this times `mpp` are left out (S-COARSE); null: enlarge them"
+    )
     quality: int = Field(90, ge=90, le=100, description="JPEG quality of the stored tiles (4:4:4)")
     decode: Literal["exact", "dct"] = Field("exact", description="dct: halve JPEG tiles while decoding where 2x is due")
 
@@ -196,7 +199,9 @@ class Task(Section):
 class Scheme(Section):
     """A named way to split: the test part once, then training and validation parts redrawn each round."""
 
-    unit: Literal["patient", "section", "block"] = Field("patient", description="what is never divided between parts")
+    unit: Literal["patient", "section", "block"] = Field(
+        "patient", description="what is never divided between parts (section: a slide file with all its regions)"
+    )
     test: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="share of the units that test")
     validation: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="share of all units that validate; null: by `fidelity`"

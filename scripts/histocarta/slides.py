@@ -10,6 +10,7 @@ import numpy as np
 import openslide
 import tifffile
 
+from histocarta.cutshort import TIFF_MAGIC, end_of_tiles, why_cut_short
 from histocarta.errors import InputError
 from histocarta.files import replacing
 from histocarta.mpp import MPP_WORDS, is_mpp
@@ -18,7 +19,6 @@ AXES_AGREE = 0.02  # mpp-x and mpp-y may differ by 2 %: scanners round, real ani
 OBJECTIVE_AGREE = 1.4  # 40x slides measure 0.23-0.28 um/px; a factor of 1.4 from 10 / objective is another objective
 MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}  # TIFF 6.0, ResolutionUnit; "none" has no length
 FAULT_MARK = b"histocarta found no slide: "
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class SlideFault(Exception):
@@ -95,9 +95,7 @@ def check_pixels(path: str | Path) -> None:
             return
     try:
         with tifffile.TiffFile(path) as tiff:
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-            found = _colour(pages[0])
-            end = max((_end_of_tiles(page) for page in pages), default=0)
+            found, end = _colour(tiff.pages[0]), end_of_tiles(tiff)
     except tifffile.TiffFileError:
         return  # a vendor's variant that only OpenSlide reads: OpenSlide has opened it, so it decides
     if found:
@@ -188,9 +186,10 @@ def _why_unreadable(path: Path, head: bytes, said: str) -> str:
 
 def _why_tiff_unreadable(path: Path, said: str) -> str:
     try:
+        if why := why_cut_short(path):
+            return f"{why}; fetch it again"
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
-            if not page.is_tiled:
+            if not tiff.pages[0].is_tiled:
                 return "a TIFF that is not tiled: name it .tif and give an mpp, and it is imported"
     except (tifffile.TiffFileError, IndexError, ValueError):
         return "a TIFF cut short or damaged: its directory of images cannot be read"
@@ -205,12 +204,6 @@ def _colour(page: tifffile.TiffPage) -> str:
         return f"{page.samplesperpixel} channel{'s' if page.samplesperpixel > 1 else ''}"
     bits = page.bitspersample
     return "" if bits == 8 else f"{bits} bits per channel"
-
-
-def _end_of_tiles(page: tifffile.TiffPage) -> int:
-    """The byte behind the page's last tile."""
-    ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False) if count)
-    return max(ends, default=0)
 
 
 def _size(path: Path) -> str:

@@ -12,8 +12,8 @@ from histocarta.files import read_table, write_table
 
 PARTS = ("train", "validation", "test")
 COLUMNS = ("slide", "patient", "unit", "part", "scheme", "round")
-# The column of the manifest that holds each kind of unit. A section is a row of the slide sheet.
-UNIT_COLUMN = {"patient": "patient", "section": "slide", "block": "block"}
+# The column of the manifest that holds each kind of unit. A section is a slide file: its regions are rows of the sheet.
+UNIT_COLUMN = {"patient": "patient", "section": "file", "block": "block"}
 
 
 class PartCounts(NamedTuple):
@@ -48,7 +48,7 @@ def split_cohort(
 ) -> None:
     """Write one table per round (``rounds``, in order) with the part of every slide that has tiles.
 
-    manifest : the cohort manifest (slide, patient, block, n_tiles).
+    manifest : the cohort manifest (slide, patient, file, block, n_tiles).
     unit : what is never divided between parts: patient, section or block.
     test, validation : shares of the units; the test part is drawn once, validation anew in each round.
     leave_out : None, or the kind of unit of which each round tests one (``test`` is then not used, and ``validation``

@@ -86,17 +86,18 @@ def read_thumbnail(path: str | Path, *, region: Region, downsample: int) -> tupl
     """The region at 1 / ``downsample``, uint8 H×W×3, by blocks; with the numbers of unreadable and of all blocks.
 
     Pixel (i, j) averages the level-0 px from (j, i) × downsample on. An error is final for an OpenSlide handle, so a
-    new one is opened after each; what could not be read is grey.
+    new one is opened after each; what could not be read is grey. A block is at most a quarter of the region, so that
+    one damaged tile does not take all of a small one.
     """
     shape = (math.ceil(region.height / downsample), math.ceil(region.width / downsample))
     rgb = np.full((*shape, 3), UNREAD, np.uint8)
     handle = open_slide(path)
     level = handle.get_best_level_for_downsample(downsample)
-    step = max(1, int(BLOCK * handle.level_downsamples[level] / downsample))
-    corners = [(top, left) for top in range(0, shape[0], step) for left in range(0, shape[1], step)]
+    high, wide = (_block_side(side, handle.level_downsamples[level], downsample) for side in shape)
+    corners = [(top, left) for top in range(0, shape[0], high) for left in range(0, shape[1], wide)]
     unread = 0
     for top, left in progress(corners, total=len(corners), what=f"thumbnail of {Path(path).name}"):
-        block = Region(left, top, min(step, shape[1] - left), min(step, shape[0] - top))
+        block = Region(left, top, min(wide, shape[1] - left), min(high, shape[0] - top))
         try:
             pixels = _read_block(handle, block, region=region, downsample=downsample, level=level)
         except openslide.OpenSlideError:
@@ -107,6 +108,16 @@ def read_thumbnail(path: str | Path, *, region: Region, downsample: int) -> tupl
         rgb[top : top + block.height, left : left + block.width] = pixels
     handle.close()
     return rgb, unread, len(corners)
+
+
+def _block_side(side: int, scale: float, downsample: int) -> int:
+    """Thumbnail px of a block's side: half of the thumbnail's, at most BLOCK px of the level.
+
+    Blocks start on whole pixels of the level: OpenSlide interpolates between two where they do not.
+    """
+    unit = round(scale) // math.gcd(round(scale), downsample)
+    most = int(BLOCK * scale / downsample)
+    return unit * max(1, min(math.ceil(side / 2 / unit), most // unit))
 
 
 def _read_block(

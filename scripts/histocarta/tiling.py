@@ -23,6 +23,7 @@ from histocarta.versions import VERSION
 
 REASONS = ("background", "pen", "dark", "blur", "unreadable", "edge")
 MAX_UNREADABLE = 0.01  # share of the tiles that were read; a slide with more is left out (code S-TILES)
+MAX_ENLARGEMENT = 1.1  # um/px of the slide over the tile's: beyond it a tile shows detail that nobody scanned
 MUCH_PEN = 0.2  # share of the tiles with tissue lost to pen above which the slide is flagged
 SITE_TYPES = {
     "row": "int32",
@@ -107,6 +108,7 @@ def tile_slide(
     quality: int,
     decode: str,
     method: str = "none",
+    max_enlargement: float | None = MAX_ENLARGEMENT,
     max_unreadable: float = MAX_UNREADABLE,
     version: int = VERSION["tile"],
 ) -> None:
@@ -114,12 +116,13 @@ def tile_slide(
 
     Writes ``sites`` (every grid cell, what was measured, why it was dropped), ``shard`` (the kept tiles as JPEG of
     ``quality``, 4:4:4), ``summary`` (JSON) and ``picture`` (PNG). A slide without a usable tile gets an empty, valid
-    shard and status ``excluded``: its survey's code, ``T-EMPTY`` (no tile passes), or ``S-TILES`` (more than
+    shard and status ``excluded``: its survey's code, ``S-COARSE`` (its pixels would have to be enlarged more than
+    ``max_enlargement`` times; None allows any), ``T-EMPTY`` (no tile passes), or ``S-TILES`` (more than
     ``max_unreadable`` of its whole cells cannot be decoded). ``stain`` is the slide's stain record, used where
     ``method`` is not ``none``.
     """
     cv2.setNumThreads(1)  # a job has one core, and the same sums in the same order whatever the machine
-    record = read_json(survey)
+    record = _fine_enough(read_json(survey), mpp=mpp, max_enlargement=max_enlargement)
     rules = Rules(background, min_tissue, min_sharpness, max_pen, max_dark)
     colours = None if method == "none" else _stain_record(stain, method=method)
     unreadable: list[str] = []
@@ -207,6 +210,18 @@ class Cutter:
             preset=self._rules.background,
             min_tissue=self._rules.min_tissue,
         )
+
+
+def _fine_enough(record: dict, *, mpp: float, max_enlargement: float | None) -> dict:
+    """The survey's record, excluded where the slide was scanned too coarsely for tiles of ``mpp`` um/px."""
+    if record["status"] != "ok" or max_enlargement is None or record["mpp"] <= max_enlargement * mpp:
+        return record
+    reason = (
+        f"{record['slide']}: {record['mpp']:g} um/px, tiles of {mpp:g} um/px would enlarge it "
+        f"{record['mpp'] / mpp:.3g} times, at most {max_enlargement:g} is allowed; use a layout of coarser mpp, or "
+        "raise its max_enlargement"
+    )
+    return record | {"status": "excluded", "code": "S-COARSE", "reason": reason}
 
 
 def _grid_of(record: dict, *, size: int, mpp: float) -> pd.DataFrame:

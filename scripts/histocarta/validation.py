@@ -87,9 +87,9 @@ class Validation(keras.callbacks.Callback):
         steps = f"steps {epoch * self.steps + 1}-{(epoch + 1) * self.steps}"
         scores = self._scores() if math.isfinite(loss) else np.zeros(0)
         if not math.isfinite(loss):
-            self._end("not a number", code="M-NAN", reason=f"the loss became {loss} in {steps}")
+            self._diverge(f"the loss became {loss} in {steps}")
         elif not np.isfinite(scores).all():
-            self._end("not a number", code="M-NAN", reason=f"scores of validation tiles became NaN in {steps}")
+            self._diverge(f"scores of validation tiles became NaN in {steps}")
         else:
             self._take_in(loss, scores)
         self.store.save(self.state, self.model)
@@ -133,6 +133,13 @@ class Validation(keras.callbacks.Callback):
             self._end(f"the validation loss did not fall in {training['stop']} validations")
         elif state.validations >= training["max_validations"]:
             self._end(f"max_validations ({training['max_validations']}) reached")
+
+    def _diverge(self, reason: str) -> None:
+        """Weights that were good stay good: only a round that has none yet is excluded."""
+        if self.state.best is None:
+            self._end("not a number", code="M-NAN", reason=reason)
+        else:
+            self._end(f"not a number: {reason}; the best weights, of step {self.state.best['step']}, are kept")
 
     def _end(self, why: str, *, code: str = "", reason: str = "") -> None:
         self.state.ended, self.state.code, self.state.reason = why, code, reason

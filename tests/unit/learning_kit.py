@@ -1,7 +1,6 @@
 """A study made to measure for tests of learning: shards of small tiles whose colour is the label, tables, settings."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +104,9 @@ def read_member(archive: str | Path, name: str) -> bytes:
         return whole.read(name)
 
 
-def run_in_process(function: Callable[..., None], arguments: dict[str, Any]) -> None:
-    """Called in a process of its own: every validation leaves a checkpoint."""
-    from histocarta import resume
-
-    resume.SECONDS_APART = 0.0
-    function(**arguments)
-
-
 if __name__ == "__main__":
     import json
 
     from histocarta.training import train_rounds
 
-    run_in_process(train_rounds, json.loads(Path(sys.argv[1]).read_text()))
+    train_rounds(**json.loads(Path(sys.argv[1]).read_text()))

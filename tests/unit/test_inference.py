@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from histocarta import models as networks
 from histocarta.errors import InputError
 from histocarta.files import write_json, write_table
@@ -66,6 +67,15 @@ def networks_batches(cohort):
 
     manifest = read_table(cohort / "manifest.tsv")
     return pipeline.ordered_batches(manifest.assign(n_tiles=manifest["n_tiles"].astype(int)), size=16, batch=100)
+
+
+def test_without_gpus_those_that_are_there_are_hidden(cohort, tmp_path, monkeypatch):
+    hidden = []
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *devices: hidden.append(devices))
+    score(cohort, tmp_path, ["excluded"], gpus=1)
+    assert hidden == []
+    score(cohort, tmp_path, ["excluded"], gpus=0)
+    assert hidden == [([], "GPU")]
 
 
 def test_models_scored_together_score_as_they_do_alone(cohort, tmp_path):

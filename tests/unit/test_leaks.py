@@ -12,6 +12,7 @@ def study(tmp_path):
     patients = [f"p{k:02d}" for k in range(40)]
     rows = [(f"{patient}-{k}", patient, f"b{int(patient[1:]) % 10}") for patient in patients for k in range(2)]
     manifest = pd.DataFrame(rows, columns=["slide", "patient", "block"]).assign(n_tiles=2)
+    manifest = manifest.assign(file="data/" + manifest["slide"] + ".svs", x="", y="", width="", height="")
     write_table(manifest, tmp_path / "manifest.tsv")
     expression = pd.DataFrame({"MYC": rng.normal(size=40)}, index=pd.Index(patients, name="sample"))
     write_table(expression, tmp_path / "expression.parquet", index=True)
@@ -38,7 +39,8 @@ def label(folder, *, fitted_on="non_test", **options):
 
 
 def audit(folder, *, unit="patient", rounds=3, **options):
-    files = {"labels": str(folder / "labels.parquet"), "summary": str(folder / "labels.json")}
+    names = {"manifest": "manifest.tsv", "labels": "labels.parquet", "summary": "labels.json"}
+    files = {key: str(folder / name) for key, name in names.items()}
     leaks.audit_leaks(**files, splits=paths(folder, rounds), audit=str(folder / "leaks.json"), unit=unit, **options)
     return read_json(folder / "leaks.json")
 
@@ -80,6 +82,42 @@ def test_slide_level_unit_in_the_file_is_not_taken_for_the_patient(study):
     record = audit(study, unit="section")
     assert not record["independent"]
     assert record["note"].startswith("not independent: ") and "have sections in the test part" in record["note"]
+
+
+def test_another_unit_in_the_file_than_the_manifests_is_caught(study):
+    draw(study, unit="block")
+    label(study)
+    change(study / "manifest.tsv", block=lambda t: t["block"].mask(t["slide"] == "p03-1", "b4"))
+    with pytest.raises(leaks.LeakError, match=r"Expected the block as unit of every slide .* another for 'p03-1'"):
+        audit(study, unit="block")
+
+
+def in_one_file(study, *, step):
+    """All slides become regions of one file, 100 px wide and ``step`` px apart; blocks are single regions."""
+    places = {"x": lambda t: [step * k for k in range(len(t))], "y": lambda t: 0}
+    sides = {"width": lambda t: 100, "height": lambda t: 100}
+    change(study / "manifest.tsv", file=lambda t: "data/a.svs", block=lambda t: t["slide"], **places, **sides)
+    draw(study, unit="block")
+    label(study)
+
+
+def test_regions_that_overlap_in_two_parts_are_caught(study):
+    in_one_file(study, step=100)  # side by side: no pixel in common
+    assert audit(study, unit="block")["status"] == "ok"
+    in_one_file(study, step=99)
+    expected = (
+        r"Expected regions that overlap in one part of .*round-1.tsv, found p\d\d-\d in \w+ and p\d\d-\d in \w+, "
+    )
+    with pytest.raises(leaks.LeakError, match=expected + r"both of data/a.svs; give them one block or patient"):
+        audit(study, unit="block")
+
+
+def test_a_slide_without_a_region_overlaps_every_region_of_its_file(study):
+    in_one_file(study, step=100)
+    whole = {name: lambda t, name=name: t[name].mask(t["slide"] == "p20-0", "") for name in leaks.REGION}
+    change(study / "manifest.tsv", **whole)
+    with pytest.raises(leaks.LeakError, match=r"found p20-0 in|and p20-0 in"):
+        audit(study, unit="block")
 
 
 def test_blocks_of_one_patient_are_not_independent_and_it_is_said(study):

@@ -12,7 +12,7 @@ from histocarta.tiling import REASONS
 NO_COUNTS = dict.fromkeys(REASONS, 0)
 
 
-def cohort(folder, *slides, sheet=None):
+def cohort(folder, *slides, sheet=None, given=None):
     """Summaries and shards as tiling writes them; ``slides`` are (slide, patient, n_tiles, changes)."""
     summaries, shards = [], []
     for slide, patient, n_tiles, changes in slides:
@@ -30,7 +30,7 @@ def cohort(folder, *slides, sheet=None):
     collect_manifest(
         summaries=[str(path) for path in summaries],
         shards=[str(path) for path in shards],
-        slides=str(folder / "slides.tsv"),
+        slides=str(given or folder / "slides.tsv"),
         manifest=str(folder / "manifest.tsv"),
         exclusions=str(folder / "exclusions.tsv"),
     )
@@ -61,6 +61,16 @@ def test_slides_left_out_stay_in_the_manifest_with_their_reason(tmp_path):
         ["tiles", "tile", "a", "background", "9"],
         ["tiles", "tile", "b", "pen", "2"],
     ]
+
+
+def test_file_and_region_come_from_the_sheet(tmp_path):
+    sheet = pd.DataFrame({"slide": ["a", "b"], "patient": "P1", "file": ["f.svs", "f.svs"], "x": ["10", ""]})
+    sheet.assign(y=["20", ""], width=["30", ""], height=["40", ""], block="", exclude="").to_csv(
+        tmp_path / "given.tsv", sep="\t", index=False
+    )
+    manifest, _ = cohort(tmp_path, ("b", "P1", 4, {}), ("a", "P1", 5, {}), given=tmp_path / "given.tsv")
+    found = manifest[["slide", "file", "x", "y", "width", "height"]].to_numpy().tolist()
+    assert found == [["a", "f.svs", "10", "20", "30", "40"], ["b", "f.svs", "", "", "", ""]]
 
 
 def test_a_slide_that_the_sheet_excludes_after_tiling_has_no_tiles(tmp_path):

@@ -13,7 +13,6 @@ import keras
 import learning_kit
 import numpy as np
 import pytest
-from histocarta import resume
 from histocarta.resume import Patience, Store, TrainingState, only_writer
 from histocarta.training import train_rounds
 from learning_kit import make_study, outputs_in
@@ -28,9 +27,9 @@ def model():
     return model
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(resume, "SECONDS_APART", 0.0)
+def no_time() -> float:
+    """The clock of a store for which saving takes no time, so that every generation is written."""
+    return 0.0
 
 
 def set_all(model, value):
@@ -47,9 +46,9 @@ def state_after(validations, **changes):
     return TrainingState(history=rows, best=rows[0], plateau=Patience(0.5, 2), stop=Patience(0.5, 7), **changes)
 
 
-def saved(folder, model, validations=3):
+def saved(folder, model, validations=3, clock=no_time):
     """A store with generations 1 to ``validations``; the value of everything in generation n is n, of the best -1."""
-    store = Store(folder, settings={"batch": 32})
+    store = Store(folder, settings={"batch": 32}, clock=clock)
     set_all(model, -1)
     store.keep(model)
     for number in range(1, validations + 1):
@@ -163,12 +162,34 @@ def test_a_failure_outranks_the_generation_of_the_same_validation(tmp_path, mode
     assert Store(tmp_path, settings={"batch": 32}).load(model).code == "M-NAN"
 
 
-def test_checkpoints_closer_than_the_stated_time_are_skipped(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(resume, "SECONDS_APART", 3600.0)
-    store = saved(tmp_path, model)
-    assert generations(tmp_path) == []
-    store.save(state_after(3, ended="done"), model)
-    assert len(generations(tmp_path)) == 1
+def test_an_end_outranks_the_generation_of_the_same_validation(tmp_path, model):
+    """The loss was lost after validation 3: nothing is added to the history, and the best weights are kept."""
+    for end in range(8):  # which of two files of one number would come first, is up to their SHA-256
+        store = saved(tmp_path / str(end), model)
+        store.save(state_after(3, ended=f"not a number: {end}"), model)
+        again = Store(tmp_path / str(end), settings={"batch": 32})
+        assert again.load(model).ended == f"not a number: {end}"
+        again.restore_best(model)
+        assert float(model.weights[0].numpy().max()) == -1.0
+
+
+def test_a_checkpoint_is_left_out_only_within_ten_times_what_the_last_one_took(tmp_path, model):
+    """Begin and end of every save in seconds, or the begin of one that is left out."""
+    saves = [(0, 2), (21.9,), (22, 23), (32.9,), (33, 34), (34.1, 34.2)]
+    store = Store(tmp_path, settings={"batch": 32}, clock=iter(sum(saves, ())).__next__)
+    for number, times in enumerate(saves, start=1):
+        ended = "max_validations (6) reached" if number == len(saves) else ""
+        store.save(state_after(number, ended=ended), model)
+        newest = max((path.name[:17] for path in generations(tmp_path)), default="")
+        assert (newest == f"checkpoint-{number + bool(ended):06d}") == (len(times) == 2)
+
+
+def test_the_first_checkpoint_after_a_resume_is_written_too(tmp_path, model):
+    saved(tmp_path, model)
+    again = Store(tmp_path, settings={"batch": 32})
+    again.load(model)
+    again.save(state_after(4), model)
+    assert generations(tmp_path)[-1].name.startswith("checkpoint-000004")
 
 
 def test_a_metric_that_is_not_a_number_survives(tmp_path, model):
@@ -189,23 +210,28 @@ def test_a_second_writer_is_told_who_holds_the_folder(tmp_path, monkeypatch):
 
 
 def start(arguments, folder):
-    """A process of its own that trains, every validation leaving a checkpoint."""
+    """A process of its own that trains."""
     (folder / "arguments.json").write_text(json.dumps(arguments))
     command = [sys.executable, learning_kit.__file__, str(folder / "arguments.json")]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def latest(folder):
+    """The validation of the newest checkpoint below ``folder``, 0 where there is none."""
+    return max((int(path.name.split(".")[0].split("-")[1]) for path in generations(folder)), default=0)
+
+
 def test_a_killed_training_ends_with_the_bytes_of_the_untouched_one(tmp_path):
-    """kill -9 in each of two rounds, at a validation drawn at random: models, sidecars and histories are the same."""
+    """kill -9 in each of two rounds, from a drawn validation on: models, sidecars and histories are the same."""
     whole = make_study(tmp_path)
     train_rounds(**whole)
     broken = whole | outputs_in(tmp_path / "broken", whole["rounds"])
-    generator = np.random.default_rng()
+    generator = np.random.default_rng(0)
     for number in whole["rounds"]:
         validation = int(generator.integers(1, whole["training"]["max_validations"]))
         process = start(broken, tmp_path)
-        wanted = f"round-{number}/*/checkpoint-{validation:06d}.*"
-        while process.poll() is None and not list(Path(broken["state_dir"]).glob(wanted)):
+        folder = Path(broken["state_dir"]) / f"round-{number}"
+        while process.poll() is None and latest(folder) < validation:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, f"it ended before validation {validation} of round {number}"

@@ -7,6 +7,7 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from histocarta.cutshort import end_of_tiles, why_cut_short
 from histocarta.errors import InputError
 from histocarta.slides import SlideFault, check_pixels, objective_power, open_slide, read_rgb, resolve_mpp
 from slide_kit import empty_tile, slide_pixels, tile_bytes, write_svs
@@ -97,6 +98,38 @@ def test_a_slide_cut_short_is_refused_with_its_size(svs, share):
         check_pixels(svs)
     assert fault.value.code == "S-OPEN"
     assert f"{int(len(whole) * share):,} bytes" in fault.value.reason
+    assert "cut short" in fault.value.reason and "fetch it again" in fault.value.reason
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_cut_says_what_lies_behind_the_end(tmp_path, big):
+    """Three images of 640 x 480 px, tiled; cut in front of every directory, and in the last one's tiles."""
+    path = tmp_path / "t.tif"
+    with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+        for _ in range(3):
+            tiff.write(PIXELS[:480, :640], tile=(256, 256), photometric="rgb", metadata=None)
+    assert why_cut_short(path) == ""
+    with tifffile.TiffFile(path) as tiff:
+        directories, end = [page.offset for page in tiff.pages], end_of_tiles(tiff)
+    whole = path.read_bytes()
+    assert end == len(whole)
+    for offset in directories:
+        for size in (offset, offset + 20):
+            path.write_bytes(whole[:size])
+            assert f"a directory of its images lies at byte {offset:,}" in why_cut_short(path)
+    path.write_bytes(whole[:-1])
+    assert why_cut_short(path) == f"a TIFF cut short: its tiles reach byte {end:,}"
+
+
+def test_directories_in_a_circle_are_not_followed_for_ever(tmp_path):
+    path = tmp_path / "t.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        first, last = tiff.pages[0].offset, tiff.pages[0].offset + 2 + 12 * len(tiff.pages[0].tags)
+    content = bytearray(path.read_bytes())
+    content[last : last + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert why_cut_short(path) == f"a TIFF that is damaged: its directories lead back to byte {first:,}"
 
 
 def test_names_with_spaces_quotes_and_other_alphabets_open(tmp_path):
@@ -278,6 +311,17 @@ def test_half_transparent_pixels_are_mixed_with_white():
 def test_a_level_that_does_not_exist_raises_instead_of_reading_white(svs):
     with open_slide(svs) as handle, pytest.raises(ValueError, match=r"Expected a level in 0\.\.1, found 2"):
         read_rgb(handle, x=0, y=0, level=2, width=8, height=8)
+
+
+@pytest.mark.real
+@pytest.mark.skipif("REAL_DATA" not in os.environ, reason="REAL_DATA is unset")
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.7, 0.9, 0.99])
+def test_a_part_of_a_real_aperio_slide_is_called_that(tmp_path, share):
+    """OpenSlide's own word for all of them is «Unsupported or missing image file»."""
+    whole = (Path(os.environ["REAL_DATA"]) / "slides" / "CMU-1-Small-Region.svs").read_bytes()
+    (tmp_path / "part.svs").write_bytes(whole[: int(share * len(whole))])
+    message = refused(tmp_path / "part.svs")
+    assert "a TIFF cut short or damaged: a directory of its images lies at byte 1," in message
 
 
 @pytest.mark.real

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 SHARES = {"test": 0.1, "validation": 0.1}
 
 
-def manifest_file(folder, patients, *, slides_each=1, blocks=None, tiles=5):
+def manifest_file(folder, patients, *, slides_each=1, blocks=None, files=None, tiles=5):
     names = [(f"{patient}-{k}", patient) for patient in patients for k in range(slides_each)]
     frame = pd.DataFrame(names, columns=["slide", "patient"])
+    frame["file"] = files if files is not None else "data/" + frame["slide"] + ".svs"
     frame["block"] = blocks if blocks is not None else ""
     frame["n_tiles"] = tiles
     path = folder / "manifest.tsv"
@@ -122,14 +123,16 @@ def test_columns_and_slides_without_tiles(tmp_path):
     assert (table.groupby("patient")["part"].nunique() == 1).all()
 
 
-def test_blocks_are_not_divided_and_sections_are_the_rows(tmp_path):
-    blocks = [f"b{k // 2}" for k in range(40)]
-    manifest = manifest_file(tmp_path, ["A", "B"], slides_each=20, blocks=blocks)
+def test_blocks_are_not_divided_and_neither_are_the_regions_of_a_section(tmp_path):
+    blocks, files = [f"b{k // 2}" for k in range(40)], [f"data/section-{k // 4}.svs" for k in range(40)]
+    manifest = manifest_file(tmp_path, ["A", "B"], slides_each=20, blocks=blocks, files=files)
     by_block = run(tmp_path, manifest, unit="block")[0]
     assert (by_block.groupby("unit")["part"].nunique() == 1).all()
     assert by_block["unit"].nunique() == 20
     by_section = run(tmp_path, manifest, unit="section")[0]
-    assert (by_section["unit"] == by_section["slide"]).all()
+    assert set(by_section["unit"]) == set(files)
+    assert (by_section.groupby("unit")["part"].nunique() == 1).all()
+    assert by_section.groupby("part")["unit"].nunique().to_dict() == {"train": 8, "validation": 1, "test": 1}
 
 
 def test_leave_one_patient_out(tmp_path):

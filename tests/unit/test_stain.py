@@ -9,7 +9,7 @@ from histocarta.errors import InputError
 from histocarta.files import read_json, write_json
 from PIL import Image
 from scipy.optimize import nnls
-from sklearn.decomposition import sparse_encode
+from sklearn.decomposition import DictionaryLearning, sparse_encode
 from torchstain.numpy.normalizers import NumpyMacenkoNormalizer, NumpyReinhardNormalizer
 from torchstain.numpy.utils import lab2rgb, rgb2lab
 
@@ -133,6 +133,20 @@ def test_maximum_concentrations_are_the_planted_ones():
     rgb, planted = tissue_like(BLUER, seed=5, noise=0), concentrations(seed=5).reshape(-1, 2)
     found = dyes.max_concentrations(rgb, unit(BLUER))
     np.testing.assert_allclose(found, np.percentile(planted, 99, axis=0), rtol=0.01)
+
+
+@pytest.mark.parametrize("name", DYES)
+def test_vahadanes_dyes_are_scikit_learns_dictionary(name):
+    """The same objective and start, lambda 0.1 as StainTools has it; 0.05 or 0.2 would be 0.1 to 0.2 degrees off."""
+    pixels = tissue_like(DYES[name], seed=1).reshape(-1, 3)[::16]
+    density = np.maximum(dyes.optical_density(dyes.tissue_pixels(pixels)), 0).astype(float)
+    start = sparse_encode(density, REFERENCE, algorithm="lasso_cd", alpha=0.1, positive=True)
+    model = DictionaryLearning(
+        2, alpha=0.1, fit_algorithm="cd", positive_code=True, positive_dict=True, max_iter=300, tol=1e-10,
+        dict_init=REFERENCE, code_init=start,
+    )  # fmt: skip
+    theirs = model.fit(density).components_
+    assert max(degrees(dyes.vahadane_matrix(pixels), theirs)) < 0.01
 
 
 def test_sparse_codes_are_scikit_learns_lasso():

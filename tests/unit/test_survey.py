@@ -13,7 +13,7 @@ from histocarta.images import import_image
 from histocarta.survey import BLOCK, UNREAD, Region, read_thumbnail, survey_slide
 from histocarta.versions import VERSION
 from PIL import ImageCms
-from slide_kit import damage_tile, slide_pixels, write_svs
+from slide_kit import EOSIN, damage_tile, slide_pixels, write_svs
 
 PIXELS = slide_pixels(900, 1500)
 KEYS = {
@@ -90,6 +90,15 @@ def test_a_region_has_its_own_thumbnail_in_register(svs):
     assert np.abs(thumbnail.astype(int) - PIXELS[100:401, 650:853]).mean() < 6
     assert (mask[:, :90] == 255).mean() > 0.9
     assert not mask[:, 110:].any()
+
+
+@pytest.mark.parametrize(("levels", "start"), [((1, 4), 1), ((1, 3, 10), 403), ((1, 2), 1)])
+def test_the_far_edge_of_a_region_is_not_faded(tmp_path, levels, start):
+    """A level's last pixel lies half beyond it, as the region does not start on one: OpenSlide mixes white into it."""
+    path = write_svs(tmp_path / "s.svs", np.full((900, 1500, 3), EOSIN, np.uint8), levels=levels)
+    rgb, _, _ = read_thumbnail(path, region=Region(start, start, 1500 - start, 900 - start), downsample=4)
+    assert np.abs(rgb[-1] - np.array(EOSIN)).mean() < 10
+    assert np.abs(rgb[:, -1] - np.array(EOSIN)).mean() < 10
 
 
 def test_a_region_beyond_the_slide_is_white_there_and_one_outside_is_a_fault(svs, capsys):
@@ -182,10 +191,22 @@ def test_an_error_costs_one_block_not_the_rest(tmp_path):
     assert record["warnings"] == ["1 of 6 blocks of the thumbnail are unreadable"]
     assert record["thumbnail_downsample"] == 3
     grey = (thumbnail == UNREAD).all(axis=2)
-    assert grey[:341, 341:682].all()
-    assert not grey[:341, :341].any()
-    assert not grey[341:].any()
-    assert mask[345:, :340].mean() > 240  # the blocks after it were read: a new handle was opened
+    assert grey[:184, 341:682].all()
+    assert not grey[:184, :341].any()
+    assert not grey[184:].any()
+    assert mask[190:, :340].mean() > 240  # the blocks after it were read: a new handle was opened
+
+
+@pytest.mark.parametrize(("tile", "corner"), [(0, (0, 0)), (2, (0, 1)), (8, (1, 1))])
+def test_one_damaged_tile_of_a_small_region_costs_a_quarter_of_it(tmp_path, tile, corner):
+    """A region of 700 px, nine tiles of 256 px; it used to be one block, and the slide was left out."""
+    path = write_svs(tmp_path / "s.svs", PIXELS[:700, :700], levels=(1,))
+    damage_tile(path, page=0, tile=tile)
+    record, thumbnail, _ = surveyed(path)
+    assert record["status"] == "ok"
+    assert record["warnings"] == ["1 of 4 blocks of the thumbnail are unreadable"]
+    grey = (thumbnail == UNREAD).all(axis=2).reshape(2, 350, 2, 350).mean(axis=(1, 3))
+    assert np.argwhere(grey == 1).tolist() == [list(corner)] and (grey < 0.01).sum() == 3
 
 
 def test_a_slide_of_which_nothing_can_be_read_is_excluded(tmp_path):

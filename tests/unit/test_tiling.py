@@ -133,6 +133,25 @@ def test_an_excluded_slide_passes_its_reason_on(half, tmp_path):
     assert len(found["sites"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("mpp", "most", "code"),
+    [("1.0", 1.1, "S-COARSE"), ("0.56", 1.1, "S-COARSE"), ("0.55", 1.1, ""), ("0.5", 1.0, ""), ("1.0", None, "")],
+)
+def test_a_slide_scanned_too_coarsely_is_left_out_not_enlarged(tmp_path, mpp, most, code):
+    path = write_svs(tmp_path / "a.svs", he_like(600, 600), mpp=mpp, objective=None, levels=(1,))
+    found = tile(path, tmp_path / "out", max_enlargement=most)
+    assert (found["status"], found["code"]) == (("excluded", code) if code else ("ok", ""))
+    assert (found["n_tiles"] == 0) == (len(found["sites"]) == 0) == bool(code)
+
+
+def test_too_coarse_says_by_how_much_and_what_to_do(tmp_path):
+    path = write_svs(tmp_path / "a.svs", he_like(600, 600), mpp="1.0", objective=None, levels=(1,))
+    assert tile(path, tmp_path / "out")["reason"] == (
+        "S1: 1 um/px, tiles of 0.5 um/px would enlarge it 2 times, at most 1.1 is allowed; use a layout of coarser "
+        "mpp, or raise its max_enlargement"
+    )
+
+
 def test_a_region_smaller_than_a_tile_has_only_edges(half, tmp_path):
     found = tile(half, tmp_path, region=[0, 0, 100, 100])
     assert (found["code"], found["counts"]["edge"]) == ("T-EMPTY", 1)
@@ -288,6 +307,10 @@ def test_the_tissue_mask_can_veto_a_skip(half):
         arguments |= {"preset": "paper", "min_tissue": 0.5}
         mask = np.zeros((88, 128), bool)
         assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) > 0.9
+        mask[:, 80:83] = True  # 3 of the cell's 16 columns, under a quarter
+        assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) > 0.9
+        mask[:, 80:85] = True  # 5 of them
+        assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) is None
         mask[:, 80:96] = True
         assert GlassFinder(reader, mask=mask, **arguments).background(640, 0) is None
         assert GlassFinder(reader, mask=mask, **arguments).background(896, 0) > 0.9

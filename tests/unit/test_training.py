@@ -179,6 +179,28 @@ def test_a_loss_that_is_not_a_number_ends_the_round_with_its_reason(study, tmp_p
         assert not networks.holds_model(path)
 
 
+def test_a_loss_that_is_lost_after_good_weights_costs_what_came_later_only(study, tmp_path, monkeypatch):
+    """The model is that of a training that had ended one validation before; status ok, and the end says why."""
+    one = study | {"splits": study["splits"][:1], "rounds": [1]}
+    before = one | {"training": TRAINING | {"max_validations": 3}} | outputs_in(tmp_path / "before", [1])
+    training.train_rounds(**before)
+    go_on = Validation.on_epoch_end
+    lost = {"loss": math.nan}
+    monkeypatch.setattr(
+        Validation, "on_epoch_end", lambda self, epoch, logs=None: go_on(self, epoch, lost if epoch == 3 else logs)
+    )
+    after = one | outputs_in(tmp_path / "after", [1])
+    training.train_rounds(**after)
+    facts = read_json(after["sidecars"][0])
+    assert (facts["status"], facts["code"], facts["reason"], facts["validations"]) == ("ok", "", "", 3)
+    step = facts["validation"]["step"]
+    assert facts["ended"] == (
+        f"not a number: the loss became nan in steps 10-12; the best weights, of step {step}, are kept"
+    )
+    weights = [read_member(each["models"][0], "model.weights.h5") for each in (before, after)]
+    assert weights[0] == weights[1]
+
+
 def test_a_shard_cut_between_records_stops_the_job(study, tmp_path):
     manifest = read_table(study["manifest"])
     manifest.loc[manifest["slide"] == "s00", "n_tiles"] = "13"
@@ -264,6 +286,28 @@ def test_learning_rate_and_stop_follow_keras_own_callbacks():
     assert len(set(expected)) > 1
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert watch.state.ended == "the validation loss did not fall in 7 validations"
+
+
+def test_a_drop_of_less_than_keras_min_delta_is_no_reason_to_keep_the_learning_rate():
+    """Outside truth: ReduceLROnPlateau's min_delta of 1e-4 and EarlyStopping's of 0, on losses that creep down."""
+    watch = Validation.__new__(Validation)
+    watch.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+    watch.model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=3)
+    plateau.set_model(keras.models.clone_model(watch.model))
+    plateau.model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+    plateau.on_train_begin()
+    settings = TRAINING | {"plateau": 3, "stop": 4, "max_validations": 1000}
+    watch.settings, watch.state = Settings(TASKS["extremes"], MODEL, settings, "slide_auc", 0.5), TrainingState()
+    for epoch in range(12):
+        loss = 1 - 3e-5 * epoch
+        plateau.on_epoch_end(epoch, {"val_loss": loss})
+        row = {"validation_loss": loss, "learning_rate": float(watch.model.optimizer.learning_rate)}
+        watch.state.history.append(row)
+        watch._be_patient(row)
+        ours, theirs = (float(model.optimizer.learning_rate) for model in (watch.model, plateau.model))
+        assert ours == pytest.approx(theirs, rel=1e-6)
+    assert ours < 5e-4 and not watch.state.ended
 
 
 def test_patience_counts_from_the_last_improvement():

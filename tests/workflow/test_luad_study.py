@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from histocarta import luad_table
 from histocarta.files import read_json, read_table, write_table
+from histocarta.manifest import FROM_SHEET
 from histocarta.sheets import read_slides
 from lifelines import CoxPHFitter
 from lifelines.statistics import logrank_test
@@ -48,7 +49,7 @@ def study(tmp_path_factory):
 def write_stand_in(folder):
     """A manifest with one tile per slide of the sheet."""
     sheet = read_slides(folder / SHEETS / "slides.tsv")
-    manifest = sheet[["slide", "patient", "block"]].assign(n_tiles=1, status="ok", code="", reason="")
+    manifest = sheet[["slide", "patient", *FROM_SHEET]].assign(n_tiles=1, status="ok", code="", reason="")
     write_table(manifest.sort_values("slide"), folder / RESULTS / "grid" / "manifest.tsv")
 
 
