@@ -80,7 +80,7 @@ def _left_out(rows: pd.DataFrame) -> list[Block]:
     if lost.empty:
         return []
     why = [(row.trait, WORDS.get(row.code, row.code), row.reason) for row in lost.itertuples()]
-    count = f"{len(lost)} of {len(rows)} {'trait was' if len(lost) == 1 else 'traits were'} left out and not evaluated."
+    count = f"{len(lost)} of {len(rows)} traits {'was' if len(lost) == 1 else 'were'} left out and not evaluated."
     return [Caution(count), Table(("trait", "left out", "why"), why, "Traits left out", folded=len(lost) > SHOWN)]
 
 
