@@ -43,7 +43,7 @@ rule write_report:
         survival=survival_of_cohort,
         spots=spot_agreements_of_cohort,
     output:
-        report="<cohort>/report.html",
+        report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),
     log:
         "<cohort>/logs/write_report.log",
     benchmark:

@@ -39,7 +39,7 @@ rule analyse_survival:
             "<cohort>/heterogeneity/{task}/{traits}/survival.png",
             caption="captions/survival.rst",
             category="Survival",
-            labels={"traits": "{traits}", "task": "{task}"},
+            labels={"traits": "{traits}", "task": "{task}", "shows": "Kaplan-Meier curves"},
         ),
         groups=report(
             "<cohort>/heterogeneity/{task}/{traits}/groups.png",

@@ -67,7 +67,7 @@ def test_a_study_of_excluded_traits_only_says_so_and_draws_nothing(tmp_path):
     rows = cohort_table(tmp_path, {"A": excluded("B-FEW", "4 low samples outside the test part, need 5")})
     section = performance_section(rows, {}, task="extremes", labels=FIFTHS)
     assert [type(block) for block in section.blocks] == [Caution, Table]
-    assert section.blocks[0].text == "1 of 1 trait was left out and not evaluated."
+    assert section.blocks[0].text == "1 of 1 traits was left out and not evaluated."
 
 
 @pytest.mark.parametrize(

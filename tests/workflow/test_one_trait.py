@@ -102,6 +102,15 @@ def test_the_report_opens_offline(finished):
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
 
 
+def test_a_trait_that_was_left_out_opens_the_performance_section(finished):
+    page = (finished / "results" / "tiny" / "report.html").read_text(encoding="utf-8")
+    section = page[page.index("<h2>Performance") : page.index("<h2>Learning")]
+    assert "1 of 3 traits was left out" in section
+    record = read_json(finished / "results" / "tiny" / "traits" / FLAT / "extremes" / "consensus" / "metrics.json")
+    places = [section.index(text) for text in (FLAT, record["reason"], "AUC per trait", "<img")]
+    assert places == sorted(places)
+
+
 def test_every_result_has_its_place(finished):
     results = finished / "results" / "tiny"
     for trait in ("A", "B", FLAT):
