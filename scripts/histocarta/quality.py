@@ -1,11 +1,12 @@
 """What makes a tile unfit to learn from: blur, ink of a marker pen, folds and black, and how that looks on a slide."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from histocarta.files import replacing
@@ -103,35 +104,38 @@ def _share(mask: np.ndarray) -> float:
 
 
 def draw_quality_picture(
-    *, thumbnail: np.ndarray, sites: pd.DataFrame, downsample: float, origin: tuple[int, int], path: str | Path
+    *,
+    thumbnail: np.ndarray,
+    sites: Mapping[str, np.ndarray],
+    downsample: float,
+    origin: tuple[int, int],
+    path: str | Path,
 ) -> None:
     """Draw which tiles are kept and why the others are not over the slide's thumbnail, with a legend, as PNG.
 
-    ``sites`` needs x, y, width_px (level-0 px), kept and reason; ``origin`` is the level-0 corner of the thumbnail.
-    Dropped tiles are tinted in the colour of their reason, kept ones outlined.
+    ``sites`` needs the columns x, y, width_px (level-0 px), kept and reason; ``origin`` is the level-0 corner of the
+    thumbnail. Dropped tiles are tinted in the colour of their reason, kept ones outlined.
     """
     zoom = max(1, round(1000 / max(thumbnail.shape[:2])))
     scale = zoom / downsample
     height, width = (side * zoom for side in thumbnail.shape[:2])
-    base = Image.fromarray(cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_LINEAR)).convert("RGBA")
-    overlay = Image.new("RGBA", base.size)
-    draw = ImageDraw.Draw(overlay)
-    names = np.where(sites["kept"].astype(bool), "kept", sites["reason"].astype(str))
-    # Kept ones last, so that their outlines are whole.
-    for site in sites.assign(name=names).sort_values("kept", kind="stable").itertuples():
-        name, side = site.name, site.width_px
-        left, top = (site.x - origin[0]) * scale, (site.y - origin[1]) * scale
-        box = (left, top, left + side * scale - 1, top + side * scale - 1)
-        fill = None if name == "kept" else (*COLOURS[name], 60 if name == "background" else 130)
-        draw.rectangle(box, outline=(*COLOURS[name], 255), fill=fill)
-    picture = _with_legend(
-        Image.alpha_composite(base, overlay).convert("RGB"), pd.Series(names).value_counts().to_dict()
+    picture = Image.fromarray(cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_LINEAR))
+    draw = ImageDraw.Draw(picture, "RGBA")  # on RGB: what is drawn is blended in
+    kept = np.asarray(sites["kept"], bool)
+    names = np.where(kept, "kept", sites["reason"]).tolist()
+    lefts, tops, sides = (
+        (np.subtract(sites[key], start) * scale).tolist()
+        for key, start in (("x", origin[0]), ("y", origin[1]), ("width_px", 0))
     )
+    for site in np.argsort(kept, kind="stable").tolist():  # kept ones last, so that their outlines are whole
+        name, left, top, side = names[site], lefts[site], tops[site], sides[site]
+        fill = None if name == "kept" else (*COLOURS[name], 60 if name == "background" else 130)
+        draw.rectangle((left, top, left + side - 1, top + side - 1), outline=(*COLOURS[name], 255), fill=fill)
     with replacing(path) as temporary:
-        picture.save(temporary, format="PNG")
+        _with_legend(picture, Counter(names)).save(temporary, format="PNG")
 
 
-def _with_legend(picture: Image.Image, counts: dict[str, int]) -> Image.Image:
+def _with_legend(picture: Image.Image, counts: Mapping[str, int]) -> Image.Image:
     """``picture`` on white with a line per colour and its number of tiles at the right."""
     font = ImageFont.load_default(size=18)
     canvas = Image.new("RGB", (picture.width + 190, max(picture.height, 30 * len(COLOURS) + 20)), "white")
