@@ -25,6 +25,6 @@ def verdict(what: str, found: float, *, least: float | None = None, most: float 
     print(f"{VERDICT}{what}: {found:.3g} ({target}): {'met' if met else 'NOT met'}", note, sep="; " if note else "")
 
 
-def open_point(what: str) -> None:
-    """Print what was not measured here, among the verdicts."""
-    print(f"{VERDICT}{what}: NOT measured")
+def finding(what: str) -> None:
+    """Print what has no target, or was not measured here, among the verdicts."""
+    print(f"{VERDICT}{what}")

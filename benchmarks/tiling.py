@@ -38,7 +38,7 @@ from histocarta import tiling
 from histocarta.glass import MASK_SHARE, surely_background
 from histocarta.survey import survey_slide
 from histocarta.tissue import background_share, enough_tissue
-from machine import machine, open_point, verdict
+from machine import finding, machine, verdict
 from PIL import Image
 
 SECTIONS = (("B4", "C2"), ("C3", "C4"))
@@ -323,7 +323,7 @@ def judge(slide: str, found: dict[str, dict]) -> None:
         best = min(peers, key=lambda name: found[name]["cpu"])
         verdict(f"{slide}, {way}, times {best}", _times(found, way, best), least=least)
     else:
-        open_point(f"{slide}, {way}, times cuCIM, which is not installed")
+        finding(f"{slide}, {way}, times cuCIM: not measured, as cuCIM is not installed")
     verdict(f"{slide}, MB of a worker, the loop alone", found["exact"]["rss"], most=LIMIT_RSS)
     verdict(f"{slide}, MB of a worker, the whole job", found["job"]["rss"], most=LIMIT_RSS)
 
@@ -391,7 +391,7 @@ def benchmark(folder: Path, *, repeats: int) -> None:
     if len(cores) > 1:
         compare_two(slides[-1], repeats=repeats, cores=cores[:2])
     else:
-        open_point("two cores, times one, on this one core")
+        finding("two cores, times one: not measured, as there is only one here")
 
 
 def slides_in(folder: Path) -> list[Path]:
