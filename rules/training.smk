@@ -29,7 +29,7 @@ for TASK, SETTING in STUDY.tasks.items():
         log:
             f"<cohort>/logs/train/{{trait}}/{{task}}/{JOB}.log",
         benchmark:
-            f"<cohort>/benchmarks/train/{{trait}}/{{task}}/{JOB}.tsv"
+            f"<cohort>/benchmarks/train/{{trait}}/{{task}}/{JOB}.txt"
         wildcard_constraints:
             task=TASK,
         conda:
@@ -66,7 +66,7 @@ for TASK, SETTING in STUDY.tasks.items():
         log:
             "<cohort>/logs/score_tiles/{trait}/{task}.log",
         benchmark:
-            "<cohort>/benchmarks/score_tiles/{trait}/{task}.tsv"
+            "<cohort>/benchmarks/score_tiles/{trait}/{task}.txt"
         wildcard_constraints:
             task=TASK,
         conda:
@@ -98,7 +98,7 @@ for TASK, SETTING in STUDY.tasks.items():
         log:
             "<cohort>/logs/vote_consensus/{trait}/{task}.log",
         benchmark:
-            "<cohort>/benchmarks/vote_consensus/{trait}/{task}.tsv"
+            "<cohort>/benchmarks/vote_consensus/{trait}/{task}.txt"
         wildcard_constraints:
             task=TASK,
         conda:

@@ -1,6 +1,7 @@
 """The rules of the house, held by reading the code: thin scripts, a package that knows no workflow, no slow parse."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_every_script_rule_names_an_environment_a_log_and_a_benchmark():
     for rules in RULES:
         text = rules.read_text()
         assert len({text.count(f"{word}:\n") for word in ("script", "conda", "log", "benchmark")}) == 1, rules.name
+
+
+def test_no_table_looks_like_a_benchmark():
+    """Snakemake tries every rule one of whose outputs, logs or benchmarks ends as a file that it looks for does.
+
+    Were benchmarks .tsv too, each manifest and each split that a job reads would be matched with all rules.
+    """
+    benchmarks = [ending for rules in RULES for ending in re.findall(r'benchmark:\n +f?".*(\.\w+)"', rules.read_text())]
+    assert len(benchmarks) >= 20 and set(benchmarks) == {".txt"}
 
 
 def test_environments_are_what_the_locks_say():

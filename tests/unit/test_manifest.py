@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 from histocarta.errors import InputError
-from histocarta.manifest import COLUMNS, EXCLUSION_COLUMNS, collect_manifest
+from histocarta.manifest import COLUMNS, EXCLUSION_COLUMNS, collect_manifest, gather_summaries
 from histocarta.tiling import REASONS
 
 NO_COUNTS = dict.fromkeys(REASONS, 0)
@@ -26,9 +26,13 @@ def cohort(folder, *slides, sheet=None):
     pd.DataFrame(rows, columns=["slide", "patient", "block", "exclude"]).to_csv(
         folder / "slides.tsv", sep="\t", index=False
     )
-    collect_manifest(
+    gather_summaries(
         summaries=[str(path) for path in summaries],
         shards=[str(path) for path in shards],
+        gathered=str(folder / "summaries.json"),
+    )
+    collect_manifest(
+        gathered=str(folder / "summaries.json"),
         slides=str(folder / "slides.tsv"),
         manifest=str(folder / "manifest.tsv"),
         exclusions=str(folder / "exclusions.tsv"),
