@@ -153,6 +153,8 @@ def compare(times: int, *, data: Path, floor: Cost) -> Cost:
             f" {kb:>7.1f} {study.cpu / cost.cpu:>10.2f}",
             flush=True,
         )
+    ratios = [f"{study.cpu / plans[shape].cpu:.2f} times {shape} ones" for shape in SHAPES]
+    finding(f"{10 * times} traits, CPU time of {study.jobs} jobs: {', '.join(ratios)}")
     return study
 
 

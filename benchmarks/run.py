@@ -19,8 +19,8 @@ RUNS = {
     "pipeline": ["pipeline.py"],
     "heterogeneity": ["heterogeneity.py"],
     "growth": ["growth.py"],
-    "training": ["training.py"],
-    "bfloat16": ["training.py", "--low", "--size", "512", "--batch", "4", "--steps", "4", "--turns", "3"],
+    "training": ["training.py", "--turns", "3"],
+    "bfloat16": ["training.py", "--low", "--size", "512", "--batch", "4", "--steps", "4", "--turns", "2"],
 }
 
 
@@ -29,8 +29,9 @@ def run(name: str) -> list[str]:
     print(f"\n== {name}", flush=True)
     start = time.monotonic()
     verdicts = []
-    command = [sys.executable, *RUNS[name]]
-    with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
+    file, *options = RUNS[name]
+    command = [sys.executable, Path(__file__).parent / file, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             if line.startswith(VERDICT):

@@ -332,7 +332,7 @@ def _times(found: dict[str, dict], name: str, other: str) -> float:
     return found[other]["cpu"] / found[name]["cpu"]
 
 
-def compare_two(path: Path, *, repeats: int, cores: list[int], tries: int = 3) -> None:
+def compare_two(path: Path, *, repeats: int, cores: list[int], tries: int = 2) -> None:
     """Two slides in two processes that begin together against one after the other.
 
     A round in which a process waited for its core says nothing of two cores: it is repeated, ``tries`` times at most.
