@@ -1,9 +1,11 @@
 """What planning costs: dry runs of the BRCA preset with its traits, with 10 and with 100 times as many.
 
 Usage: python benchmarks/growth.py [--times 1 10 100] [--data $REAL_DATA], the folder with gdc/gdc_manifest_brca.txt.
-Each study is planned beside a bare Snakefile with as many jobs and as many files between them, but nothing else (no
-scripts, parameters, environments, provenance): what Snakemake itself costs on this machine at this hour. CPU seconds
-bear a busy machine better than wall time; both are printed. Memory is the peak of the one process.
+Each study is planned beside two studies of as many jobs that have no meaning: "bare" ones with one file in and one out
+and a shell command, which is the least that Snakemake costs on this machine at this hour, and "shaped" ones with as
+many files and as many directives (script, log, benchmark, conda, threads, resources, params) as a job of a trait has.
+What the study costs above the shaped ones is due to its rules. CPU seconds bear a busy machine better than wall time;
+both are printed. Memory is the peak of the one process.
 """
 
 import argparse
@@ -17,34 +19,61 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from machine import finding, machine, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESET = ROOT / "config" / "levy-jurgenson-2020-brca.yaml"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--cores", "2"]
 # One chain of `steps` jobs per item and one job that reads the last of each: jobs and edges grow together, as they do
 # in the study (three jobs per slide, nine per trait).
-BARE = """
+CHAINS = """
 rule all:
     input:
-        expand("{{item}}.{steps}", item=range({items})),
+        expand("{{item}}.{steps}.0", item=range({items})),
 
-rule first:
-    output:
-        "{{item}}.1",
-    shell:
-        "touch {{output}}"
-
-for STEP in range(2, {steps} + 1):
+for STEP in range(1, {steps} + 1):
     rule:
         name:
             f"step_{{STEP}}"
         input:
-            f"{{{{item}}}}.{{STEP - 1}}",
+            [f"{{{{item}}}}.{{STEP - back}}.{{n}}" for back in {reach} if back < STEP for n in range({files})],
         output:
-            f"{{{{item}}}}.{{STEP}}",
-        shell:
-            "touch {{output}}"
+            [f"{{{{item}}}}.{{STEP}}.{{n}}" for n in range({files})],
+{directives}
 """
+COMMAND = """
+        shell:
+            "touch {output}"
+"""
+AS_OURS = """
+        log:
+            f"{{item}}.{STEP}.log",
+        benchmark:
+            f"{{item}}.{STEP}.bench"
+        conda:
+            "environment.yaml"
+        threads: 8
+        resources:
+            gpu=1,
+            mem_mb=16000,
+        params:
+            item="{item}",
+            call={"batch": 32, "precision": "float32"},
+            version=1,
+        script:
+            "job.py"
+"""
+
+
+class Shape(NamedTuple):
+    """A job without meaning: ``files`` out, and in from each of the jobs ``reach`` steps before it; its directives."""
+
+    files: int
+    reach: tuple[int, ...]
+    directives: str
+
+
+SHAPES = {"bare": Shape(1, (1,), COMMAND), "shaped": Shape(3, (1, 2), AS_OURS)}
 
 
 class Cost(NamedTuple):
@@ -55,10 +84,10 @@ class Cost(NamedTuple):
     cpu: float
     peak: int
 
-    def per_job(self, floor: "Cost") -> str:
-        """What a job adds to ``floor``, a plan of next to no jobs."""
-        more = self.jobs - floor.jobs
-        return f"{1000 * (self.cpu - floor.cpu) / more:7.2f} {(self.peak - floor.peak) / more:7.1f}"
+    def per_job(self, less: "Cost") -> tuple[float, float]:
+        """CPU ms and kB that a job adds, between ``less`` and this plan."""
+        more = self.jobs - less.jobs
+        return 1000 * (self.cpu - less.cpu) / more, (self.peak - less.peak) / more
 
 
 def dry_run(folder: Path, *arguments: str) -> Cost:
@@ -101,12 +130,47 @@ def plan_study(*, data: Path, times: int) -> Cost:
         return dry_run(Path(folder), "--configfile", str(config))
 
 
-def plan_bare(jobs: int, *, steps: int = 9) -> Cost:
-    """Plan about as many jobs that do nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        snakefile = Path(folder) / "Snakefile"
-        snakefile.write_text(BARE.format(items=max(1, round(jobs / steps)), steps=steps))
-        return dry_run(Path(folder), "--snakefile", str(snakefile))
+def plan_chains(jobs: int, *, shape: str, steps: int = 9) -> Cost:
+    """Plan about as many jobs without meaning."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "job.py").write_text("print(snakemake.output)\n")
+        (folder / "environment.yaml").write_text("dependencies: [python]\n")
+        chains = CHAINS.format(items=max(1, round(jobs / steps)), steps=steps, **SHAPES[shape]._asdict())
+        (folder / "Snakefile").write_text(chains)
+        return dry_run(folder, "--snakefile", str(folder / "Snakefile"))
+
+
+def compare(times: int, *, data: Path, floor: Cost) -> Cost:
+    """Plan the study and as many jobs of either shape; print a line each."""
+    study = plan_study(data=data, times=times)
+    plans = {"study": study} | {shape: plan_chains(study.jobs, shape=shape) for shape in SHAPES}
+    print(f"{10 * times} traits")
+    for name, cost in plans.items():
+        ms, kb = cost.per_job(floor)
+        print(
+            f"{name:>8} {cost.jobs:>7} {cost.wall:>7.1f} {cost.cpu:>7.1f} {cost.peak / 1024:>6.0f} {ms:>7.2f}"
+            f" {kb:>7.1f} {study.cpu / cost.cpu:>10.2f}",
+            flush=True,
+        )
+    ratios = [f"{study.cpu / plans[shape].cpu:.2f} times {shape} ones" for shape in SHAPES]
+    finding(f"{10 * times} traits, CPU time of {study.jobs} jobs: {', '.join(ratios)}")
+    return study
+
+
+def judge(found: dict[int, Cost]) -> None:
+    """How the plans grow with the traits."""
+    first, *others = sorted(found)
+    further = {times: found[times].per_job(found[first]) for times in others}
+    for times, (ms, kb) in further.items():
+        finding(
+            f"{times // first}x the traits, {found[times].jobs / found[first].jobs:.2f}x the jobs: each further job"
+            f" takes {ms:.2f} CPU ms and {kb:.1f} kB"
+        )
+    if len(others) > 1:
+        low, high = others[0], others[-1]
+        ratio = further[high][0] / further[low][0]
+        verdict(f"linear: CPU time of a further job, {high}x over {low}x the traits", ratio, most=1.25)
 
 
 def main() -> None:
@@ -116,30 +180,11 @@ def main() -> None:
     given = parser.parse_args()
     if not given.data:
         parser.error("expected the folder of the real data (gdc/gdc_manifest_brca.txt) as --data or REAL_DATA")
-    floor = plan_bare(1)
-    print(f"next to no jobs: {floor.wall:.1f} s, {floor.cpu:.1f} CPU s, {floor.peak / 1024:.0f} MB")
-    print("per job: what a job adds to that. bare: Snakemake's own cost of as many jobs\n")
-    print(f"{'traits':>8} {'jobs':>7} {'wall s':>7} {'CPU s':>7} {'MB':>6} {'ms/job':>7} {'kB/job':>7}"
-          f" | {'bare jobs':>9} {'CPU s':>7} {'MB':>6} {'ms/job':>7} {'kB/job':>7} | {'CPU ratio':>9}")  # fmt: skip
-    found = {}
-    for times in given.times:
-        study = found[times] = plan_study(data=given.data, times=times)
-        bare = plan_bare(study.jobs)
-        print(
-            f"{10 * times:>8} {study.jobs:>7} {study.wall:>7.1f} {study.cpu:>7.1f} {study.peak / 1024:>6.0f}"
-            f" {study.per_job(floor)} | {bare.jobs:>9} {bare.cpu:>7.1f} {bare.peak / 1024:>6.0f} {bare.per_job(floor)}"
-            f" | {study.cpu / bare.cpu:>9.2f}",
-            flush=True,
-        )
-    first, *others = given.times
-    for times in others:
-        more = found[times].jobs - found[first].jobs
-        print(
-            f"{times // first}x the traits: {found[times].jobs / found[first].jobs:.2f}x the jobs,"
-            f" {found[times].cpu / found[first].cpu:.2f}x the time, {found[times].peak / found[first].peak:.2f}x the"
-            f" memory; each further job {1000 * (found[times].cpu - found[first].cpu) / more:.2f} ms"
-            f" and {(found[times].peak - found[first].peak) / more:.1f} kB"
-        )
+    print(machine())
+    floor = plan_chains(1, shape="bare")
+    print(f"next to no jobs: {floor.wall:.1f} s, {floor.cpu:.1f} CPU s, {floor.peak / 1024:.0f} MB\n")
+    print(f"{'':>8} {'jobs':>7} {'wall s':>7} {'CPU s':>7} {'MB':>6} {'ms/job':>7} {'kB/job':>7} {'study is':>10}")
+    judge({times: compare(times, data=given.data, floor=floor) for times in given.times})
 
 
 if __name__ == "__main__":

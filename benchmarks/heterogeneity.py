@@ -15,6 +15,7 @@ import pandas as pd
 from histocarta.cartography import GLASS, NEGATIVE, paint, with_legend, write_picture
 from histocarta.heterogeneity import combination_codes, combination_counts, hti
 from histocarta.hta import regional_heterogeneity
+from machine import finding, machine, verdict
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from scipy.stats import entropy
@@ -58,14 +59,15 @@ def benchmark_hti(n_slides, n_tiles):
             return hti(combination_counts(combination_codes(positive), starts, n_codes=2**traits))
 
         seconds, index = median_seconds(ours)
-        line = f"HTI, {traits} traits, {n_slides} slides, {starts[-1]:,} tiles: {seconds:.3f} s (target 0.1 s)"
+        line = f"HTI, {traits} traits, {n_slides} slides, {starts[-1]:,} tiles: {seconds:.3f} s"
         if traits == 2:
             tensors = np.split(np.stack(positive, axis=1), starts[1:-1])
             slow, theirs = median_seconds(lambda tensors=tensors: released_way(tensors), repeats=1)
             difference = np.abs(index - theirs).max()
             line += f"; released way {slow:.2f} s, ratio {slow / seconds:.0f}; largest difference {difference:.1e}"
-            assert difference <= 1e-12, "HTI differs from the released definition"
+            verdict("HTI of two traits, largest difference to the released way", difference, most=1e-12)
         print(line)
+        verdict(f"HTI of {traits} traits, {n_slides} slides, s", seconds, most=0.1)
 
 
 def benchmark_hta(n_tiles):
@@ -108,7 +110,7 @@ def benchmark_picture(n_tiles, folder):
     seconds, _ = median_seconds(ours)
     slow, _ = median_seconds(figure)
     sizes = [(folder / name).stat().st_size / 1000 for name in ("ours.png", "figure.png")]
-    print(
+    finding(
         f"map picture: palette {seconds * 1000:.0f} ms, {sizes[0]:.0f} kB; 300-dpi figure {slow * 1000:.0f} ms, "
         f"{sizes[1]:.0f} kB; ratio {slow / seconds:.1f}"
     )
@@ -119,6 +121,7 @@ def main():
     options.add_argument("--slides", type=int, default=1000)
     options.add_argument("--tiles", type=int, default=4000)
     chosen = options.parse_args()
+    print(machine())
     benchmark_hti(chosen.slides, chosen.tiles)
     benchmark_hta(chosen.tiles)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,6 @@ figure. Tiles are synthetic (smooth noise, labels by shard).
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import finding, machine, verdict
 
 SHARDS, PER_SHARD = 8, 64
 TRAINING = {
@@ -164,7 +164,7 @@ def compare(first, second, what, tiles, turns):
     ratios = [
         np.median([one[kind] / two[kind] for one, two in zip(*spent.values(), strict=True)]) for kind in ("wall", "cpu")
     ]
-    print(f"{what}: {second.name} is {ratios[0]:.2f} x as fast as {first.name} ({ratios[1]:.2f} x by CPU time)")
+    return ratios
 
 
 def main():
@@ -181,7 +181,7 @@ def main():
     if options.side:
         serve(options)
         return
-    print(f"{os.cpu_count()} cores, Inception v3, {options.size} px, batch {options.batch}")
+    print(f"{machine()}; Inception v3, {options.size} px, batch {options.batch}")
     names = [("histocarta", "float32"), ("histocarta", "mixed_bfloat16")]
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder), options.size)
@@ -189,7 +189,13 @@ def main():
         for what, tiles in (("train", options.steps * options.batch), ("score", total)):
             pairs = names if options.low else [("plain", "float32"), names[0]]
             sides = [Side(*name, options, folder) for name in pairs]
-            compare(*sides, what, tiles, options.turns)
+            wall, cpu = compare(*sides, what, tiles, options.turns)
+            verdict(
+                f"{what}, {options.size} px, {sides[1].name}, times {sides[0].name} (CPU)",
+                cpu,
+                least=1.5 if options.low else 0.9,
+                note=f"{wall:.3g} by wall time",
+            )
             if what == "train":
                 sides[not options.low].turn("save")  # one model for both sides to score with
             for side in sides:
@@ -198,7 +204,7 @@ def main():
         if options.low:
             one, two = (np.load(Path(folder) / f"{precision}.npy") for _, precision in names)
             flipped = np.mean((one > 0.5) != (two > 0.5))
-            print(
+            finding(
                 f"scores of one model: mixed_bfloat16 is off float32 by {np.abs(one - two).mean():.4f} on average, "
                 f"{np.abs(one - two).max():.4f} at most; {flipped:.1%} of {len(one)} tiles change sides of 0.5"
             )

@@ -8,7 +8,7 @@ rule download_slide:
     log:
         "results/logs/download_slide/{folder}/{uuid}/{filename}.log",
     benchmark:
-        "results/benchmarks/download_slide/{folder}/{uuid}/{filename}.tsv"
+        "results/benchmarks/download_slide/{folder}/{uuid}/{filename}.txt"
     wildcard_constraints:
         uuid=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         filename=r"[A-Za-z0-9._-]+",
@@ -33,7 +33,7 @@ rule prepare_cohort:
     log:
         "<cohort>/logs/prepare_cohort.log",
     benchmark:
-        "<cohort>/benchmarks/prepare_cohort.tsv"
+        "<cohort>/benchmarks/prepare_cohort.txt"
     conda:
         "../envs/statistics.yaml"
     resources:

@@ -19,7 +19,7 @@ for SCHEME, LAYOUT in {task.scheme: task.layout for task in reversed(STUDY.tasks
         log:
             "<cohort>/logs/split_cohort/{scheme}.log",
         benchmark:
-            "<cohort>/benchmarks/split_cohort/{scheme}.tsv"
+            "<cohort>/benchmarks/split_cohort/{scheme}.txt"
         wildcard_constraints:
             scheme=SCHEME,
         conda:
@@ -44,7 +44,7 @@ rule label_extremes:
     log:
         "<cohort>/logs/label_extremes/{trait}/{task}.log",
     benchmark:
-        "<cohort>/benchmarks/label_extremes/{trait}/{task}.tsv"
+        "<cohort>/benchmarks/label_extremes/{trait}/{task}.txt"
     wildcard_constraints:
         task="extremes",
     conda:
@@ -70,7 +70,7 @@ rule audit_leaks:
     log:
         "<cohort>/logs/audit_leaks/{trait}/{task}.log",
     benchmark:
-        "<cohort>/benchmarks/audit_leaks/{trait}/{task}.tsv"
+        "<cohort>/benchmarks/audit_leaks/{trait}/{task}.txt"
     conda:
         "../envs/statistics.yaml"
     params:

@@ -19,7 +19,7 @@ rule draw_map:
     log:
         "<cohort>/logs/draw_map/{trait}/{task}/{slide}.log",
     benchmark:
-        "<cohort>/benchmarks/draw_map/{trait}/{task}/{slide}.tsv"
+        "<cohort>/benchmarks/draw_map/{trait}/{task}/{slide}.txt"
     conda:
         "../envs/slides.yaml"
     params:
@@ -46,7 +46,7 @@ rule measure_heterogeneity:
     log:
         "<cohort>/logs/measure_heterogeneity/{task}/{traits}.log",
     benchmark:
-        "<cohort>/benchmarks/measure_heterogeneity/{task}/{traits}.tsv"
+        "<cohort>/benchmarks/measure_heterogeneity/{task}/{traits}.txt"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -78,7 +78,7 @@ rule draw_combination_map:
     log:
         "<cohort>/logs/draw_combination_map/{task}/{traits}/{slide}.log",
     benchmark:
-        "<cohort>/benchmarks/draw_combination_map/{task}/{traits}/{slide}.tsv"
+        "<cohort>/benchmarks/draw_combination_map/{task}/{traits}/{slide}.txt"
     conda:
         "../envs/slides.yaml"
     params:

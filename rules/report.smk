@@ -22,7 +22,7 @@ rule write_ledger:
     log:
         "<cohort>/logs/write_ledger.log",
     benchmark:
-        "<cohort>/benchmarks/write_ledger.tsv"
+        "<cohort>/benchmarks/write_ledger.txt"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -47,7 +47,7 @@ rule write_report:
     log:
         "<cohort>/logs/write_report.log",
     benchmark:
-        "<cohort>/benchmarks/write_report.tsv"
+        "<cohort>/benchmarks/write_report.txt"
     conda:
         "../envs/statistics.yaml"
     params:

@@ -11,7 +11,7 @@ rule import_image:
     log:
         "<cohort>/logs/import_image/{image}.log",
     benchmark:
-        "<cohort>/benchmarks/import_image/{image}.tsv"
+        "<cohort>/benchmarks/import_image/{image}.txt"
     conda:
         "../envs/slides.yaml"
     resources:
@@ -34,7 +34,7 @@ rule survey_slide:
     log:
         "<cohort>/logs/survey_slide/{slide}.log",
     benchmark:
-        "<cohort>/benchmarks/survey_slide/{slide}.tsv"
+        "<cohort>/benchmarks/survey_slide/{slide}.txt"
     conda:
         "../envs/slides.yaml"
     params:
@@ -53,7 +53,7 @@ rule estimate_stain:
     log:
         "<cohort>/logs/estimate_stain/{slide}/{layout}.log",
     benchmark:
-        "<cohort>/benchmarks/estimate_stain/{slide}/{layout}.tsv"
+        "<cohort>/benchmarks/estimate_stain/{slide}/{layout}.txt"
     conda:
         "../envs/slides.yaml"
     params:
@@ -87,7 +87,7 @@ rule tile_slide:
     log:
         "<cohort>/logs/tile_slide/{slide}/{layout}.log",
     benchmark:
-        "<cohort>/benchmarks/tile_slide/{slide}/{layout}.tsv"
+        "<cohort>/benchmarks/tile_slide/{slide}/{layout}.txt"
     conda:
         "../envs/slides.yaml"
     params:
@@ -97,18 +97,37 @@ rule tile_slide:
         "../scripts/tile_slide.py"
 
 
+# Apart from the manifest: for each job that reads a file, Snakemake walks the list of inputs of the job that writes it.
+# All jobs of all traits read the manifest; thousands of slides must not be in that list.
+rule gather_summaries:
+    input:
+        summaries=collect("<cohort>/slides/{slide}/{layout}/tiles.json", slide=slides_of_cohort, allow_missing=True),
+        shards=collect("<cohort>/slides/{slide}/{layout}/tiles.tfrecord", slide=slides_of_cohort, allow_missing=True),
+    output:
+        gathered="<cohort>/{layout}/summaries.json",
+    log:
+        "<cohort>/logs/gather_summaries/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/gather_summaries/{layout}.txt"
+    conda:
+        "../envs/slides.yaml"
+    params:
+        version=VERSION["manifest"],
+    script:
+        "../scripts/gather_summaries.py"
+
+
 rule collect_manifest:
     input:
         slides="<cohort>/sheets/slides.tsv",
-        summaries=collect("<cohort>/slides/{slide}/{layout}/tiles.json", slide=slides_of_cohort, allow_missing=True),
-        shards=collect("<cohort>/slides/{slide}/{layout}/tiles.tfrecord", slide=slides_of_cohort, allow_missing=True),
+        gathered="<cohort>/{layout}/summaries.json",
     output:
         manifest="<cohort>/{layout}/manifest.tsv",
         exclusions="<cohort>/{layout}/exclusions.tsv",
     log:
         "<cohort>/logs/collect_manifest/{layout}.log",
     benchmark:
-        "<cohort>/benchmarks/collect_manifest/{layout}.tsv"
+        "<cohort>/benchmarks/collect_manifest/{layout}.txt"
     conda:
         "../envs/slides.yaml"
     params:

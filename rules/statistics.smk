@@ -18,7 +18,7 @@ rule tabulate_cohort:
     log:
         "<cohort>/logs/tabulate_cohort/{task}.log",
     benchmark:
-        "<cohort>/benchmarks/tabulate_cohort/{task}.tsv"
+        "<cohort>/benchmarks/tabulate_cohort/{task}.txt"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -50,7 +50,7 @@ rule analyse_survival:
     log:
         "<cohort>/logs/analyse_survival/{task}/{traits}.log",
     benchmark:
-        "<cohort>/benchmarks/analyse_survival/{task}/{traits}.tsv"
+        "<cohort>/benchmarks/analyse_survival/{task}/{traits}.txt"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -72,7 +72,7 @@ rule place_spots:
     log:
         "<cohort>/logs/place_spots/{layout}.log",
     benchmark:
-        "<cohort>/benchmarks/place_spots/{layout}.tsv"
+        "<cohort>/benchmarks/place_spots/{layout}.txt"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -93,7 +93,7 @@ rule compare_spots:
     log:
         "<cohort>/logs/compare_spots/{trait}/{task}.log",
     benchmark:
-        "<cohort>/benchmarks/compare_spots/{trait}/{task}.tsv"
+        "<cohort>/benchmarks/compare_spots/{trait}/{task}.txt"
     conda:
         "../envs/statistics.yaml"
     params:
@@ -118,7 +118,7 @@ rule analyse_bulk_survival:
     log:
         "<cohort>/logs/analyse_bulk_survival/{traits}.log",
     benchmark:
-        "<cohort>/benchmarks/analyse_bulk_survival/{traits}.tsv"
+        "<cohort>/benchmarks/analyse_bulk_survival/{traits}.txt"
     wildcard_constraints:
         traits=r"[^/]+",
     conda:

@@ -30,7 +30,7 @@ for TASK, SETTING in STUDY.tasks.items():
         log:
             f"<cohort>/logs/train/{{trait}}/{{task}}/{JOB}.log",
         benchmark:
-            f"<cohort>/benchmarks/train/{{trait}}/{{task}}/{JOB}.tsv"
+            f"<cohort>/benchmarks/train/{{trait}}/{{task}}/{JOB}.txt"
         wildcard_constraints:
             task=TASK,
         conda:
@@ -67,7 +67,7 @@ for TASK, SETTING in STUDY.tasks.items():
         log:
             "<cohort>/logs/score_tiles/{trait}/{task}.log",
         benchmark:
-            "<cohort>/benchmarks/score_tiles/{trait}/{task}.tsv"
+            "<cohort>/benchmarks/score_tiles/{trait}/{task}.txt"
         wildcard_constraints:
             task=TASK,
         conda:
@@ -101,7 +101,7 @@ for TASK, SETTING in STUDY.tasks.items():
         log:
             "<cohort>/logs/vote_consensus/{trait}/{task}.log",
         benchmark:
-            "<cohort>/benchmarks/vote_consensus/{trait}/{task}.tsv"
+            "<cohort>/benchmarks/vote_consensus/{trait}/{task}.txt"
         wildcard_constraints:
             task=TASK,
         conda:

@@ -104,6 +104,15 @@ def test_every_script_rule_names_an_environment_a_log_and_a_benchmark():
         assert len({text.count(f"{word}:\n") for word in ("script", "conda", "log", "benchmark")}) == 1, rules.name
 
 
+def test_no_table_looks_like_a_benchmark():
+    """Snakemake tries every rule one of whose outputs, logs or benchmarks ends as a file that it looks for does.
+
+    Were benchmarks .tsv too, each manifest and each split that a job reads would be matched with all rules.
+    """
+    benchmarks = [ending for rules in RULES for ending in re.findall(r'benchmark:\n +f?".*(\.\w+)"', rules.read_text())]
+    assert len(benchmarks) >= 20 and set(benchmarks) == {".txt"}
+
+
 def test_environments_are_what_the_locks_say():
     sys.path.insert(0, str(ROOT / "envs"))
     import generate

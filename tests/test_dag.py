@@ -141,6 +141,7 @@ def test_jobs_of_a_whole_study(whole):
         "import_image": 2,  # three slides in two photographs
         "survey_slide": 7,
         "tile_slide": 7,
+        "gather_summaries": 1,
         "collect_manifest": 1,
         "split_thirds": 1,
         "label_extremes": 2,
@@ -183,6 +184,14 @@ def test_per_trait_jobs_read_no_slide_files(whole):
     assert all("results/tiny/grid/manifest.tsv" in job.input for job in whole.of("train_extremes", "score_extremes"))
 
 
+def test_the_manifests_own_job_lists_no_slides_either(whole):
+    """Snakemake walks that list once for every job that reads the manifest."""
+    assert {job.rule: len(job.input) for job in whole.jobs if "manifest" in job.rule or "gather" in job.rule} == {
+        "gather_summaries": 2 * 7,
+        "collect_manifest": 2,
+    }
+
+
 def test_only_training_and_scoring_ask_for_a_gpu(whole):
     assert {job.rule for job in whole.jobs if "gpu" in job.resources} == {"train_extremes", "score_extremes"}
 
@@ -206,7 +215,8 @@ def test_a_target_builds_one_traits_chain(tmp_path, trait):
     target = f"results/tiny/traits/{trait}/extremes/consensus/metrics.json"
     found = plan(write_study(tmp_path / "study"), target)
     slides = {"prepare_cohort": 1, "import_image": 2, "survey_slide": 7, "tile_slide": 7}
-    assert found.counts == slides | {"collect_manifest": 1, "split_thirds": 1} | dict.fromkeys(PER_TRAIT, 1)
+    once = dict.fromkeys(["gather_summaries", "collect_manifest", "split_thirds", *PER_TRAIT], 1)
+    assert found.counts == slides | once
     assert {job.wildcards["trait"] for job in found.jobs if "trait" in job.wildcards} == {trait}
 
 
@@ -389,6 +399,7 @@ def test_the_papers_presets_on_the_real_manifests(tmp_path, cohort):
         "survey_slide": slides,
         "tile_slide": slides,
         "prepare_cohort": 1,
+        "gather_summaries": 1,
         "collect_manifest": 1,
         "split_80_10_10": 1,
         "label_extremes": traits,

@@ -1,15 +1,20 @@
 """How a file comes into being: whole or not at all, and read back without guessing types."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # loaded where they are used: pandas and PyArrow take 95 MB
+    import numpy as np
+    import pandas as pd
+    import pyarrow
 
 
 @contextmanager
@@ -43,8 +48,23 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, index: bool = False) -
             frame.to_csv(temporary, sep="\t", index=index, lineterminator="\n")
 
 
+def write_columns(columns: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Write equally long columns of numbers, bools or text (dtype object) as .parquet; :func:`read_table` reads it.
+
+    It loads no pandas, which takes more memory than all else that cuts a slide into tiles.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({name: _arrow(values) for name, values in columns.items()})
+    with replacing(path) as temporary:
+        parquet.write_table(table, temporary)
+
+
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read a table that the workflow wrote; every cell of a .tsv is text (a slide may be called ``0012`` or ``NA``)."""
+    import pandas as pd
+
     if Path(path).suffix == ".parquet":
         return pd.read_parquet(path)
     return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -67,6 +87,20 @@ def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, read in blocks."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _arrow(values: np.ndarray) -> pyarrow.Array:
+    """``values`` in PyArrow's memory layout; ``pyarrow.array`` would load pandas to see whether they are its own."""
+    import numpy as np
+    import pyarrow
+
+    if values.dtype == object:
+        texts = [text.encode() for text in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        return pyarrow.StringArray.from_buffers(len(texts), pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(texts)))
+    memory = np.packbits(values, bitorder="little") if values.dtype == bool else np.ascontiguousarray(values)
+    kind = pyarrow.from_numpy_dtype(values.dtype)
+    return pyarrow.Array.from_buffers(kind, len(values), [None, pyarrow.py_buffer(memory)])
 
 
 def _plain(value: Any) -> Any:

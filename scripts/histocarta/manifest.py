@@ -8,7 +8,7 @@ import pandas as pd
 
 from histocarta.codes import LEDGER
 from histocarta.errors import InputError
-from histocarta.files import read_json, read_table, write_table
+from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.sheets import REGION
 from histocarta.tables import exclusion, exclusions_table
 from histocarta.tiling import REASONS
@@ -30,21 +30,27 @@ COLUMNS = [
 ]
 
 
-def collect_manifest(*, summaries: list[str], shards: list[str], slides: str, manifest: str, exclusions: str) -> None:
-    """Join the slides' tile summaries with the sheet (FROM_SHEET) into ``manifest``, sorted by slide.
+def gather_summaries(*, summaries: list[str], shards: list[str], gathered: str) -> None:
+    """Put the tile summaries of all slides, each with its ``shard``, into the one file ``gathered`` (JSON).
 
-    ``summaries`` and ``shards`` are one file per slide, in the same order. Two slides with the very same tiles are one
-    slide under two names (a copy, or one file with two UUIDs): the later is left out (code ``T-DUP``).
+    ``summaries`` and ``shards`` are one file per slide, in the same order.
+    """
+    pairs = zip(summaries, shards, strict=True)
+    write_json([read_json(summary) | {"shard": str(shard)} for summary, shard in pairs], gathered)
+
+
+def collect_manifest(*, gathered: str, slides: str, manifest: str, exclusions: str) -> None:
+    """Join the gathered tile summaries with the sheet (FROM_SHEET) into ``manifest``, sorted by slide.
+
+    Two slides with the very same tiles are one slide under two names (a copy, or one file with two UUIDs): the later
+    is left out (code ``T-DUP``).
     ``exclusions`` lists the slides left out, and per slide and reason how many grid cells hold no tile.
 
     Raises:
         InputError: where sheet and summaries are not of the same slides and patients, or not of one layout and version.
     """
-    records = [read_json(path) for path in summaries]
-    frame = pd.DataFrame(
-        [record | {"shard": str(shard)} for record, shard in zip(records, shards, strict=True)],
-        columns=[*(column for column in COLUMNS if column not in FROM_SHEET), "counts"],
-    )
+    own = [*(column for column in COLUMNS if column not in FROM_SHEET), "counts"]
+    frame = pd.DataFrame(read_json(gathered), columns=own)
     frame = frame.sort_values("slide", ignore_index=True)
     frame = _join(frame, read_table(slides))
     _check_one_layout(frame)

@@ -1,11 +1,12 @@
 """What makes a tile unfit to learn from: blur, ink of a marker pen, folds and black, and how that looks on a slide."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from histocarta.files import replacing
@@ -108,44 +109,50 @@ def _share(mask: np.ndarray) -> float:
 
 
 def draw_quality_picture(
-    *, thumbnail: np.ndarray, sites: pd.DataFrame, downsample: float, origin: tuple[int, int], path: str | Path
+    *,
+    thumbnail: np.ndarray,
+    sites: Mapping[str, np.ndarray],
+    downsample: float,
+    origin: tuple[int, int],
+    path: str | Path,
 ) -> None:
     """Write which tiles are kept and why the others are not over the slide's thumbnail, with a legend, as PNG.
 
     ``sites`` needs x, y, width_px (level-0 px), kept and reason; ``origin`` is the level-0 corner of the thumbnail.
     """
     plain = quality_picture(thumbnail=thumbnail, sites=sites, downsample=downsample, origin=origin)
-    picture = _with_legend(plain, pd.Series(_names(sites)).value_counts().to_dict())
+    picture = _with_legend(plain, Counter(_names(sites)))
     with replacing(path) as temporary:
         picture.save(temporary, format="PNG")
 
 
 def quality_picture(
-    *, thumbnail: np.ndarray, sites: pd.DataFrame, downsample: float, origin: tuple[int, int]
+    *, thumbnail: np.ndarray, sites: Mapping[str, np.ndarray], downsample: float, origin: tuple[int, int]
 ) -> Image.Image:
     """That picture without the legend: dropped tiles tinted in the colour of their reason, kept ones outlined."""
     zoom = max(1, round(1000 / max(thumbnail.shape[:2])))
     scale = zoom / downsample
     height, width = (side * zoom for side in thumbnail.shape[:2])
-    base = Image.fromarray(cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_LINEAR)).convert("RGBA")
-    overlay = Image.new("RGBA", base.size)
-    draw = ImageDraw.Draw(overlay)
-    # Kept ones last, so that their outlines are whole.
-    for site in sites.assign(name=_names(sites)).sort_values("kept", kind="stable").itertuples():
-        name, side = site.name, site.width_px
-        left, top = (site.x - origin[0]) * scale, (site.y - origin[1]) * scale
-        box = (left, top, left + side * scale - 1, top + side * scale - 1)
+    picture = Image.fromarray(cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_LINEAR))
+    draw = ImageDraw.Draw(picture, "RGBA")  # on RGB: what is drawn is blended in
+    kept, names = np.asarray(sites["kept"], bool), _names(sites)
+    lefts, tops, sides = (
+        (np.subtract(sites[key], start) * scale).tolist()
+        for key, start in (("x", origin[0]), ("y", origin[1]), ("width_px", 0))
+    )
+    for site in np.argsort(kept, kind="stable").tolist():  # kept ones last, so that their outlines are whole
+        name, left, top, side = names[site], lefts[site], tops[site], sides[site]
         fill = None if name == "kept" else (*COLOURS[name], 60 if name == "background" else 130)
-        draw.rectangle(box, outline=(*COLOURS[name], 255), fill=fill)
-    return Image.alpha_composite(base, overlay).convert("RGB")
+        draw.rectangle((left, top, left + side - 1, top + side - 1), outline=(*COLOURS[name], 255), fill=fill)
+    return picture
 
 
-def _names(sites: pd.DataFrame) -> np.ndarray:
+def _names(sites: Mapping[str, np.ndarray]) -> list[str]:
     """The key of each tile in ``COLOURS``."""
-    return np.where(sites["kept"].astype(bool), "kept", sites["reason"].astype(str))
+    return np.where(np.asarray(sites["kept"], bool), "kept", np.asarray(sites["reason"], object)).tolist()
 
 
-def _with_legend(picture: Image.Image, counts: dict[str, int]) -> Image.Image:
+def _with_legend(picture: Image.Image, counts: Mapping[str, int]) -> Image.Image:
     """``picture`` on white with a line per colour and its number of tiles at the right."""
     font = ImageFont.load_default(size=18)
     canvas = Image.new("RGB", (picture.width + 190, max(picture.height, 30 * len(COLOURS) + 20)), "white")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import pandas as pd
 import simplejpeg
 
-from histocarta.files import read_json, sha256, write_json, write_table
+from histocarta.files import read_json, sha256, write_columns, write_json
 from histocarta.glass import GlassFinder
 from histocarta.progress import progress
 from histocarta.quality import draw_quality_picture, measure_quality
@@ -40,6 +40,7 @@ SITE_TYPES = {
     "kept": "bool",
     "reason": "object",
 }
+Sites = dict[str, np.ndarray]  # the columns of SITE_TYPES: no frame, as pandas takes more memory than all that tiles
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,21 @@ class Rules:
         return found
 
 
-def lay_grid(*, x: int, y: int, width: int, height: int, mpp: float, width_px: int) -> pd.DataFrame:
+def lay_grid(*, x: int, y: int, width: int, height: int, mpp: float, width_px: int) -> Sites:
     """All cells of the non-overlapping grid that starts at a region's corner ``(x, y)``, row by row.
 
     ``x``, ``y``, ``width``, ``height`` and ``width_px``, the side of a cell, are level-0 px, ``mpp`` um per level-0 px.
-    Cells that reach beyond the region have reason ``edge``; nothing is kept yet. The columns are those of SITE_TYPES.
+    Cells that reach beyond the region have reason ``edge``; nothing is measured or kept yet.
     """
     rows, cols = math.ceil(height / width_px), math.ceil(width / width_px)
     row, col = (axis.ravel() for axis in np.mgrid[:rows, :cols])
     left, top = col * width_px, row * width_px
     edge = (left + width_px > width) | (top + width_px > height)
-    sites = pd.DataFrame({"row": row, "col": col, "x": x + left, "y": y + top, "width_px": width_px})
-    sites["x_um"], sites["y_um"] = sites["x"] * mpp, sites["y"] * mpp
-    sites[["tissue", "sharpness", "pen", "dark"]] = np.nan
-    sites["kept"], sites["reason"] = False, np.where(edge, "edge", "")
-    return sites[list(SITE_TYPES)].astype(SITE_TYPES)
+    values = {"row": row, "col": col, "x": x + left, "y": y + top, "width_px": width_px}
+    values |= {"x_um": values["x"] * mpp, "y_um": values["y"] * mpp}
+    values |= dict.fromkeys(("tissue", "sharpness", "pen", "dark"), np.nan)
+    values |= {"kept": False, "reason": np.where(edge, "edge", "")}
+    return {name: np.full(row.shape, values[name]).astype(kind) for name, kind in SITE_TYPES.items()}
 
 
 def tile_slide(
@@ -129,24 +130,25 @@ def tile_slide(
     if record["status"] == "ok":
         mask = _read_image(tissue, cv2.IMREAD_GRAYSCALE) > 0
         found = _grid_of(record, size=size, mpp=mpp)
-        cut = Cutter(record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
-        n_tiles = write_shard(shard, cut.tiles(found, unreadable))
+        cutter = Cutter(record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
+        n_tiles = write_shard(shard, cutter.tiles(found, unreadable))
+        del cutter  # before the table is written: its table of colours can take 64 MB (reinhard)
         verdict = _verdict(found, slide=record["slide"], max_unreadable=max_unreadable)
         if verdict["code"] == "S-TILES":
             n_tiles = write_shard(shard, [])
-            found.loc[found["kept"], "reason"] = "unreadable"  # the slide is: none of its tiles is used
-            found["kept"] = False
+            found["reason"][found["kept"]] = "unreadable"  # the slide is: none of its tiles is used
+            found["kept"][:] = False
     else:
         found = lay_grid(x=0, y=0, width=0, height=0, mpp=1.0, width_px=1)
         n_tiles = write_shard(shard, [])
         verdict = {key: record[key] for key in ("status", "code", "reason")}
-    write_table(found, sites)
     _draw(found, record, thumbnail=thumbnail, picture=picture)
+    write_columns(found, sites)
     counts = {reason: int((found["reason"] == reason).sum()) for reason in REASONS}
     facts = {key: record[key] for key in ("slide", "patient")} | verdict
     facts |= {"size": size, "mpp": mpp, "decode": decode, "version": version, "stain": method}
     facts |= {f"stain_{key}": colours[key] if colours else "" for key in ("status", "reason")}
-    facts |= {"n_cells": len(found), "n_tiles": n_tiles, "counts": counts, "sha256": sha256(shard)}
+    facts |= {"n_cells": len(found["kept"]), "n_tiles": n_tiles, "counts": counts, "sha256": sha256(shard)}
     write_json(facts | {"unreadable": unreadable, "warnings": _warnings(counts, n_tiles)}, summary)
 
 
@@ -168,36 +170,33 @@ class Cutter:
         self._size, self._quality, self._decode = size, quality, decode
         self._normalise = None if stain is None else normaliser(stain)
 
-    def tiles(self, sites: pd.DataFrame, unreadable: list[str]) -> Iterator[tuple[int, int, bytes]]:
+    def tiles(self, sites: Sites, unreadable: list[str]) -> Iterator[tuple[int, int, bytes]]:
         """Yield the kept tiles as (row, col, JPEG); at the end ``sites`` holds what was measured in every cell."""
-        columns = {name: sites[name].to_numpy().copy() for name in sites}
         with open_reader(self._record["file"], decode=self._decode) as reader:
-            glass = self._glass(reader, width_px=int(columns["width_px"][0]))
-            cells = np.flatnonzero(columns["reason"] == "").tolist()
+            glass = self._glass(reader, width_px=int(sites["width_px"][0]))
+            cells = np.flatnonzero(sites["reason"] == "").tolist()
             for cell in progress(cells, total=len(cells), what=f"tiles of {self._record['slide']}"):
-                x, y, width_px = (int(columns[name][cell]) for name in ("x", "y", "width_px"))
+                x, y, width_px = (int(sites[name][cell]) for name in ("x", "y", "width_px"))
                 background = glass.background(x, y)
                 if background is not None:
-                    columns["tissue"][cell], columns["reason"][cell] = 1.0 - background, "background"
+                    sites["tissue"][cell], sites["reason"][cell] = 1.0 - background, "background"
                     continue
                 try:
                     rgb = reader.read(x, y, width_px, self._size)
                 except UnreadableRegion as error:
                     unreadable.append(str(error))
-                    columns["reason"][cell] = "unreadable"
+                    sites["reason"][cell] = "unreadable"
                     continue
                 judged = self._rules.judge(rgb)
                 for name, value in judged.items():
-                    columns[name][cell] = value
-                columns["kept"][cell] = judged["reason"] == ""
-                if columns["kept"][cell]:
+                    sites[name][cell] = value
+                sites["kept"][cell] = judged["reason"] == ""
+                if sites["kept"][cell]:
                     rgb = rgb if self._normalise is None else self._normalise(rgb)
                     jpeg = simplejpeg.encode_jpeg(
                         np.ascontiguousarray(rgb), quality=self._quality, colorsubsampling="444"
                     )
-                    yield int(columns["row"][cell]), int(columns["col"][cell]), jpeg
-        for name, values in columns.items():
-            sites[name] = values
+                    yield int(sites["row"][cell]), int(sites["col"][cell]), jpeg
 
     def _glass(self, reader: SlideReader, *, width_px: int) -> GlassFinder:
         return GlassFinder(
@@ -224,7 +223,7 @@ def _fine_enough(record: dict, *, mpp: float, max_enlargement: float | None) -> 
     return record | {"status": "excluded", "code": "S-COARSE", "reason": reason}
 
 
-def _grid_of(record: dict, *, size: int, mpp: float) -> pd.DataFrame:
+def _grid_of(record: dict, *, size: int, mpp: float) -> Sites:
     """The grid of a surveyed slide's region, for tiles of ``size`` px at ``mpp``."""
     return lay_grid(
         x=record["x"],
@@ -236,15 +235,15 @@ def _grid_of(record: dict, *, size: int, mpp: float) -> pd.DataFrame:
     )
 
 
-def _verdict(sites: pd.DataFrame, *, slide: str, max_unreadable: float) -> dict:
+def _verdict(sites: Sites, *, slide: str, max_unreadable: float) -> dict:
     """status, code and reason of a slide whose cells have been judged."""
-    counts = sites["reason"].value_counts().to_dict()
-    bad, cells = counts.get("unreadable", 0), int((sites["reason"] != "edge").sum())
+    counts = Counter(sites["reason"].tolist())
+    bad, cells = counts["unreadable"], counts.total() - counts["edge"]
     if bad > max_unreadable * cells:
         return {"status": "excluded", "code": "S-TILES", "reason": f"{slide}: {bad} of {cells} tiles unreadable"}
     if not sites["kept"].any():
         why = ", ".join(f"{counts[reason]} {reason}" for reason in REASONS if reason in counts)
-        return {"status": "excluded", "code": "T-EMPTY", "reason": f"{slide}: 0 tiles kept of {len(sites)} ({why})"}
+        return {"status": "excluded", "code": "T-EMPTY", "reason": f"{slide}: 0 tiles kept of {counts.total()} ({why})"}
     return {"status": "ok", "code": "", "reason": ""}
 
 
@@ -271,7 +270,7 @@ def _read_image(path: str, flags: int) -> np.ndarray:
     return image
 
 
-def _draw(sites: pd.DataFrame, record: dict, *, thumbnail: str, picture: str) -> None:
+def _draw(sites: Sites, record: dict, *, thumbnail: str, picture: str) -> None:
     excluded = record["status"] != "ok"
     draw_quality_picture(
         thumbnail=cv2.cvtColor(_read_image(thumbnail, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),

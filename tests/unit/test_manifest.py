@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 from histocarta.errors import InputError
-from histocarta.manifest import COLUMNS, collect_manifest
+from histocarta.manifest import COLUMNS, collect_manifest, gather_summaries
 from histocarta.tables import EXCLUSION_COLUMNS
 from histocarta.tiling import REASONS
 
@@ -27,9 +27,13 @@ def cohort(folder, *slides, sheet=None, given=None):
     pd.DataFrame(rows, columns=["slide", "patient", "block", "exclude"]).to_csv(
         folder / "slides.tsv", sep="\t", index=False
     )
-    collect_manifest(
+    gather_summaries(
         summaries=[str(path) for path in summaries],
         shards=[str(path) for path in shards],
+        gathered=str(folder / "summaries.json"),
+    )
+    collect_manifest(
+        gathered=str(folder / "summaries.json"),
         slides=str(given or folder / "slides.tsv"),
         manifest=str(folder / "manifest.tsv"),
         exclusions=str(folder / "exclusions.tsv"),

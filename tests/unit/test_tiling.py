@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -233,7 +235,7 @@ def test_a_stain_method_needs_its_record(half, tmp_path):
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(30, 700), st.integers(-50, 50))
 @settings(max_examples=40, deadline=None)
 def test_the_grid_covers_the_region_once(width, height, width_px, x):
-    sites = lay_grid(x=x, y=-x, width=width, height=height, mpp=0.25, width_px=width_px)
+    sites = pd.DataFrame(lay_grid(x=x, y=-x, width=width, height=height, mpp=0.25, width_px=width_px))
     assert len(sites) == -(-width // width_px) * -(-height // width_px)
     assert int((sites["reason"] == "").sum()) == (width // width_px) * (height // width_px)
     assert not sites.duplicated(["x", "y"]).any()
@@ -241,6 +243,20 @@ def test_the_grid_covers_the_region_once(width, height, width_px, x):
         assert (sites["x"].min(), sites["y"].min()) == (x, -x)
         assert sites["x"].max() < x + width <= sites["x"].max() + width_px
     assert list(sites.columns) == list(SITE_TYPES)
+
+
+def test_a_tiling_process_loads_no_pandas(half, tmp_path):
+    """It would double the memory of every worker."""
+    tile(half, tmp_path)
+    inputs = {"survey": "slide.json", "tissue": "tissue.png", "thumbnail": "thumbnail.png"}
+    outputs = {"sites": "sites.parquet", "shard": "tiles.tfrecord", "summary": "tiles.json", "picture": "tiles.png"}
+    paths = {name: str(tmp_path / file) for name, file in inputs.items()}
+    paths |= {name: str(tmp_path / "again" / file) for name, file in outputs.items()}
+    check = f"import sys\nfrom histocarta.tiling import tile_slide\ntile_slide(**{paths | LAYOUT!r})\n"
+    check += "print([name for name in ('pandas', 'matplotlib', 'scipy', 'tensorflow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert Path(paths["sites"]).stat().st_size > 0
 
 
 def test_every_background_rule_has_a_margin_and_unknown_rules_skip_nothing():
