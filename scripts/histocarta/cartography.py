@@ -238,7 +238,7 @@ def regional_notes(table: str, slide: str) -> list[str]:
     if "hti_low" in known:
         notes.append(f"HTI 95 % CI {known['hti_low']} to {known['hti_high']} (blocks of tiles resampled)")
     if "hta" in known:
-        p = f"; combinations keep apart, p = {known['permutation_p']}" if "permutation_p" in known else ""
+        p = f"; that combinations keep apart: p = {known['permutation_p']}" if "permutation_p" in known else ""
         notes.append(f"HTA {known['hta']}{p}")
     return notes
 

@@ -42,7 +42,8 @@ def write_report(
         sections.append(_marked(heterogeneity_section(path, root, study), Path(path).parents[1].name in mixed))
     for path in survival:
         sections.append(_marked(survival_section(path), Path(path).parents[1].name in mixed))
-    sections += [spot_section(spots)] if spots else []
+    if spots:
+        sections.append(_marked(spot_section(spots), bool({Path(path).parents[1].name for path in spots} & mixed)))
     sections.append(settings_section(study))
     write_page(report, cohort=cohort, study=study, sections=sections)
 
@@ -50,7 +51,7 @@ def write_report(
 def cohort_section(ledger: str, flow: str) -> Section:
     """Who came in, who was left out and why."""
     rows = read_table(ledger)
-    left_out = rows[rows["code"] != ""]
+    left_out, noted = (rows[rows["outcome"] == outcome] for outcome in ("excluded", "noted"))
     note = "What came in is what was used plus what is listed here; the run fails where it does not add up."
     return Section(
         "Cohort",
@@ -58,6 +59,7 @@ def cohort_section(ledger: str, flow: str) -> Section:
             Note(note),
             Picture(picture_uri(flow), "From the sheet to the analysis"),
             whole_table(left_out, title="Left out, and why", folded=True),
+            whole_table(noted, title="Used, with something to know of it", folded=True),
         ],
     )
 
@@ -76,20 +78,23 @@ def task_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]
 
 def is_independent(table: str) -> bool:
     """Whether no patient stands on both sides of the split, by the cohort table of a task."""
-    return set(read_table(table)["independent"]) <= {"True"}
+    return "False" not in set(read_table(table)["independent"])
 
 
 def spot_section(agreements: list[str]) -> Section:
     """Tile scores against expression measured in place, per trait, section and part."""
-    rows = [{"trait": found["trait"], **row} for found in map(read_json, agreements) for row in found["sections"]]
-    columns = ("trait", "section", "part", "n_spots", "rho", "p", "rho_total_counts", "partial_rho")
+    records = [read_json(path) for path in agreements]
+    absent = [(found["trait"], found["reason"]) for found in records if found["status"] != "ok"]
+    rows = [{"trait": found["trait"], **row} for found in records for row in found["sections"]]
+    columns = ("trait", "section", "part", "n_spots", "rho", "p", "rho_total_counts", "partial_rho", "reason")
     cells = [[cell(row[name]) for name in columns] for row in rows]
     note = (
         "Spearman correlation of the mean tile score with the expression of the spots on the tile. Beside it: with "
         "the spots' total counts (what depth and cell density alone would give), and with the total held constant. "
         "Part «test»: tissue that no round trained on. Spots of one section are neighbours, so p is too small."
     )
-    return Section("Cartography against measured spots", [Note(note), Table(columns, cells)])
+    left_out = [Table(("trait", "why not compared"), absent)] if absent else []
+    return Section("Cartography against measured spots", [*left_out, Note(note), Table(columns, cells)])
 
 
 def _marked(section: Section, mixed: bool) -> Section:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from histocarta import figures
 from histocarta.codes import LEDGER
+from histocarta.files import read_json
 from histocarta.report_page import (
     Block,
     Caution,
@@ -60,12 +61,13 @@ def performance_section(
 
 
 def learning_section(traits: Sequence[str], root: str, *, task: str) -> Section:
-    """Loss and validation AUC of every round of ``traits``."""
+    """Loss and validation AUC of every round of ``traits``: those that metrics.json names, not all that lie there."""
     section = Section(f"Learning curves ({task})")
     for trait in traits:
-        paths = Path(f"{root}/traits/{trait}/{task}").glob("round-*/history.csv")
-        histories = {int(path.parent.name.removeprefix("round-")): pd.read_csv(path) for path in paths}
-        drawn = {number: histories[number] for number in sorted(histories) if len(histories[number])}
+        folder = Path(f"{root}/traits/{trait}/{task}")
+        rounds = [record["round"] for record in read_json(folder / "consensus" / "metrics.json")["rounds"]]
+        histories = {number: pd.read_csv(folder / f"round-{number}" / "history.csv") for number in rounds}
+        drawn = {number: history for number, history in histories.items() if len(history)}
         if drawn:
             picture = data_uri(figures.png(figures.learning_curves(drawn, trait=trait)))
             section.blocks.append(Picture(picture, f"{trait}: {len(drawn)} rounds"))
@@ -80,7 +82,7 @@ def _left_out(rows: pd.DataFrame) -> list[Block]:
     if lost.empty:
         return []
     why = [(row.trait, LEDGER.get(row.code, row.code), row.reason) for row in lost.itertuples()]
-    count = f"{len(lost)} of {len(rows)} {'trait was' if len(lost) == 1 else 'traits were'} left out and not evaluated."
+    count = f"{len(lost)} of {len(rows)} traits {'was' if len(lost) == 1 else 'were'} left out and not evaluated."
     return [Caution(count), Table(("trait", "left out", "why"), why, "Traits left out", folded=len(lost) > SHOWN)]
 
 

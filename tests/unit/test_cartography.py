@@ -227,7 +227,7 @@ def test_a_map_notes_what_the_heterogeneity_table_adds(slide):
     rows = [["S1", "0.512345", "0.7", "0.25", "0.000999"], ["S2", "", "", "0.0", ""], ["S3", "", "", "", ""]]
     write_table(pd.DataFrame(rows, columns=columns), slide / "hti.tsv")
     interval = "HTI 95 % CI 0.512 to 0.7 (blocks of tiles resampled)"
-    index = "HTA 0.25; combinations keep apart, p = 0.000999"
+    index = "HTA 0.25; that combinations keep apart: p = 0.000999"
     assert regional_notes(str(slide / "hti.tsv"), "S1") == [interval, index]
     assert regional_notes(str(slide / "hti.tsv"), "S2") == ["HTA 0"]
     assert regional_notes(str(slide / "hti.tsv"), "S3") == regional_notes(str(slide / "hti.tsv"), "S4") == []

@@ -125,10 +125,13 @@ def test_of_many_traits_the_best_have_figures_and_the_page_says_which(tmp_path):
 def test_learning_curves_or_why_there_are_none(tmp_path):
     folder = tmp_path / "traits" / "A" / "extremes"
     columns = ("step", "loss", "validation_loss", "validation_slide_auc")
-    for number, rows in ((2, 0), (10, 3), (9, 3)):
+    for number, rows in ((2, 0), (10, 3), (9, 3), (11, 3)):  # 11 is left of a study that had more rounds
         (folder / f"round-{number}").mkdir(parents=True)
         history = pd.DataFrame({name: np.arange(rows) + 1.0 for name in columns})
         history.to_csv(folder / f"round-{number}" / "history.csv", index=False)
+    for trait, rounds in (("A", (2, 9, 10)), ("B", ())):
+        path = tmp_path / "traits" / trait / "extremes" / "consensus" / "metrics.json"
+        write_json({"rounds": [{"round": number} for number in rounds]}, path)
     section = learning_section(["A", "B"], str(tmp_path), task="extremes")
     assert [type(block) for block in section.blocks] == [Picture, Note]
     assert section.blocks[0].caption == "A: 2 rounds" and section.blocks[1].text == "B: no model was trained"
