@@ -106,7 +106,7 @@ def trait_files(folder, trait, tiles, slides):
 
 
 def measure(folder, traits, **settings):
-    asked = Heterogeneity(task="extremes", traits=traits, permutations=99, bootstraps=50)
+    asked = Heterogeneity(task="extremes", traits=["A", "B"], permutations=99, bootstraps=50)
     measure_heterogeneity(
         scores=[str(folder / f"{trait}.scores.parquet") for trait in traits],
         slides=[str(folder / f"{trait}.slides.parquet") for trait in traits],
