@@ -1,4 +1,4 @@
-"""What halving while decoding (decode: dct) does to the tile scores of a trained model.
+"""What halving while decoding (decode: dct), and what bfloat16, does to the tile scores of a trained model.
 
     REAL_DATA=<folder> python benchmarks/decode.py [--model results/demo/traits/B/extremes/round-1/model.keras]
 
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,11 @@ def psnr(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return 20 * np.log10(255) - 10 * np.log10(np.maximum(error, 1e-9))
 
 
+def score_all(tiles: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The model's score of each tile."""
+    return np.concatenate([score(tiles[first : first + BATCH])[:, 0] for first in range(0, len(tiles), BATCH)])
+
+
 def describe(what: str, one: np.ndarray, other: np.ndarray) -> str:
     """How far two scores of each tile are apart."""
     apart = np.abs(one - other)
@@ -80,18 +86,19 @@ def main() -> None:
         sys.exit("Expected the environment variable REAL_DATA to name the folder with her2st/; it is unset.")
     from histocarta.inference import load_scorer  # TensorFlow
 
+    # bfloat16 belongs here too: its effect on the scores of a model that was trained, on tissue.
+    low, _ = load_scorer([str(options.model)], precision="mixed_bfloat16")
     score, size = load_scorer([str(options.model)], precision="float32")
     with tempfile.TemporaryDirectory() as temporary:
         slide = slides_in(options.folder or Path(temporary))[-1]
         exact, dct = cut_both_ways(slide, size=size, number=options.tiles)
     sides = {"exact": exact, "dct": dct, "mirrored": np.ascontiguousarray(exact[:, :, ::-1])}
-    scores = {
-        name: np.concatenate([score(tiles[first : first + BATCH])[:, 0] for first in range(0, len(tiles), BATCH)])
-        for name, tiles in sides.items()
-    }
+    scores = {name: score_all(tiles, score) for name, tiles in sides.items()}
+    scores["bfloat16"] = score_all(exact, low)
     spread = np.percentile(scores["exact"], [5, 50, 95])
     print(f"{options.model}: {len(exact)} tiles of {size} px; scores {spread.round(3)} (5, 50, 95 %)")
     print(describe("exact and mirrored", scores["exact"], scores["mirrored"]))
+    finding(describe("mixed_bfloat16 against float32, the same tiles", scores["exact"], scores["bfloat16"]))
     values = psnr(exact, dct)
     finding(
         describe(f"dct against exact, {len(exact)} tiles of {size} px", scores["exact"], scores["dct"])

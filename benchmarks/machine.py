@@ -19,6 +19,12 @@ def machine() -> str:
     return f"{time.strftime('%Y-%m-%d')}, {processor}, {cores} cores, load {load:.1f}"
 
 
+def busy_seconds() -> float:
+    """CPU seconds that all processes together have used since the machine started, and that its host took from it."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    return sum(int(ticks) for ticks in (user, nice, system, irq, softirq, steal)) / os.sysconf("SC_CLK_TCK")
+
+
 def verdict(what: str, found: float, *, least: float | None = None, most: float | None = None, note: str = "") -> None:
     """Print whether ``found`` is ``least`` or more, or ``most`` or less; ``run.py`` repeats it at the end."""
     target, met = (f"at least {least:g}", found >= least) if most is None else (f"at most {most:g}", found <= most)

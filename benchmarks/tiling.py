@@ -49,7 +49,7 @@ CONTENDED = 1.15
 RELEASED = {"20x": 5.0, "40x": 15.0}  # times the released way
 CUCIM = {"20x": ("exact", 0.95), "40x": ("dct", 1.3)}  # which way, and how many times cuCIM
 BATCHES = (4, 16, 64)  # cuCIM's
-PASSES = 6  # over the slide, where two processes are compared: they must overlap nearly all of their time
+PASSES = 4  # over the slide, where two processes are compared: they must overlap nearly all of their time
 if os.access("/dev/shm", os.W_OK):
     tempfile.tempdir = "/dev/shm"  # a disk is another benchmark
 
