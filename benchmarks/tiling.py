@@ -2,12 +2,11 @@
 
     REAL_DATA=<folder> python benchmarks/tiling.py [--repeats 3]
 
-Writes a mosaic of four real H&E sections (her2st) as a "20x" and a "40x" tiled-JPEG SVS (256 px, quality 80, 4:2:0,
-levels 1/4/16, as TCGA's) and cuts both into 512 px tiles at 0.5 um. The 40x slide holds the same pixels called 0.25 um,
-so it is denser than a true one. Every side reads all cells of the grid, drops background by the released rule (half of
-the values over 220, or more) and writes JPEG of quality 90, 4:4:4. Sides run in turn (A/B/A/B), each in a process of
-its own on one core with all files in memory; figures are medians, without imports. On a shared machine CPU time is the
-robust figure, and the ratios are its: where a wall time is over 1.15 of it, the line says "contended".
+Cuts the two slides of mosaic.py into 512 px tiles at 0.5 um. Every side reads all cells of the grid, drops background
+by the released rule (half of the values over 220, or more) and writes JPEG of quality 90, 4:4:4. Sides run in turn
+(A/B/A/B), each in a process of its own on one core with all files in memory; figures are medians, without imports. On
+a shared machine CPU time is the robust figure, and the ratios are its: where a wall time is over 1.15 of it, the line
+says "contended".
 
 cuCIM is compared where it is installed. Reading on the CPU needs neither a GPU nor CuPy, so this is enough:
 
@@ -36,14 +35,12 @@ import simplejpeg
 import tifffile
 from histocarta import tiling
 from histocarta.glass import MASK_SHARE, surely_background
-from histocarta.survey import survey_slide
 from histocarta.tissue import background_share, enough_tissue
 from machine import finding, machine, verdict
+from mosaic import LEVELS, slides_in
 from PIL import Image
 
-SECTIONS = (("B4", "C2"), ("C3", "C4"))
 SIZE, MPP, QUALITY = 512, 0.5, 90
-LEVELS, TILE = (1, 4, 16), 256
 LIMIT_RSS = 150
 CONTENDED = 1.15
 RELEASED = {"20x": 5.0, "40x": 15.0}  # times the released way
@@ -52,59 +49,6 @@ BATCHES = (4, 16, 64)  # cuCIM's
 PASSES = 4  # over the slide, where two processes are compared: they must overlap nearly all of their time
 if os.access("/dev/shm", os.W_OK):
     tempfile.tempdir = "/dev/shm"  # a disk is another benchmark
-
-
-def write_slides(data: Path, folder: Path) -> None:
-    """The two slides and what the survey says of them."""
-    files = [[(data / "her2st" / "images" / f"{name}.jpg").read_bytes() for name in row] for row in SECTIONS]
-    sizes = [simplejpeg.decode_jpeg_header(file)[:2] for row in files for file in row]
-    height, width = (min(side) for side in zip(*sizes, strict=True))
-    mosaic = np.empty((2 * height, 2 * width, 3), np.uint8)
-    for row, names in enumerate(files):
-        for column, file in enumerate(names):
-            place = mosaic[row * height : (row + 1) * height, column * width : (column + 1) * width]
-            place[:] = simplejpeg.decode_jpeg(file)[:height, :width]
-    sizes = [(mosaic.shape[1] // factor, mosaic.shape[0] // factor) for factor in LEVELS]
-    images = [mosaic] + [cv2.resize(mosaic, size, interpolation=cv2.INTER_AREA) for size in sizes[1:]]
-    jpegs = [list(jpeg_tiles(image)) for image in images]
-    for objective in (20, 40):
-        path = folder / f"{objective}x.svs"
-        with tifffile.TiffWriter(path) as tiff:
-            for number, image in enumerate(images):
-                tiff.write(
-                    iter(jpegs[number]),
-                    shape=image.shape,
-                    dtype=np.uint8,
-                    tile=(TILE, TILE),
-                    photometric="ycbcr",
-                    compression="jpeg",
-                    subsampling=(2, 2),
-                    subfiletype=int(number > 0),
-                    description=f"Aperio Image Library v11.2.1|AppMag = {objective}|MPP = {10 / objective}",
-                    metadata=None,
-                )
-        outputs = {"survey": "json", "thumbnail": "thumbnail.png", "tissue": "tissue.png"}
-        survey_slide(
-            file=str(path),
-            slide=path.stem,
-            patient="mosaic",
-            sheet_mpp=None,
-            region=None,
-            exclude=None,
-            default_mpp=None,
-            mpp_from_objective=False,
-            **{name: str(path.with_suffix(f".{suffix}")) for name, suffix in outputs.items()},
-        )
-
-
-def jpeg_tiles(image: np.ndarray):
-    """The image's tiles row by row, those on the edges filled up with their last pixels."""
-    for top in range(0, image.shape[0], TILE):
-        for left in range(0, image.shape[1], TILE):
-            tile = image[top : top + TILE, left : left + TILE]
-            missing = [(0, TILE - side) for side in tile.shape[:2]]
-            tile = np.pad(tile, [*missing, (0, 0)], mode="edge")
-            yield simplejpeg.encode_jpeg(np.ascontiguousarray(tile), quality=80, colorsubsampling="420")
 
 
 def windows(path: Path):
@@ -367,22 +311,18 @@ def main() -> None:
     parser.add_argument("--slide", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--passes", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         return run_side(arguments.side, arguments.slide, core=arguments.core, passes=arguments.passes)
     data = os.environ.get("REAL_DATA")
     if not data:
         sys.exit("Expected the environment variable REAL_DATA to name the folder with her2st/; it is unset.")
-    if arguments.write:
-        return write_slides(Path(data), arguments.write)
     with tempfile.TemporaryDirectory() as temporary:
-        benchmark(arguments.folder or Path(temporary), repeats=arguments.repeats)
+        benchmark(slides_in(arguments.folder or Path(temporary), data=Path(data)), repeats=arguments.repeats)
 
 
-def benchmark(folder: Path, *, repeats: int) -> None:
-    """Everything, with the slides in ``folder``."""
-    slides = slides_in(folder)
+def benchmark(slides: list[Path], *, repeats: int) -> None:
+    """Everything, on a 20x and a 40x slide."""
     print(machine())
     sides = [*SIDES, *(PEERS if importlib.util.find_spec("cucim") else ())]
     cores = sorted(os.sched_getaffinity(0))
@@ -392,15 +332,6 @@ def benchmark(folder: Path, *, repeats: int) -> None:
         compare_two(slides[-1], repeats=repeats, cores=cores[:2])
     else:
         finding("two cores, times one: not measured, as there is only one here")
-
-
-def slides_in(folder: Path) -> list[Path]:
-    """The 20x and the 40x slide in ``folder``, written if need be, by a process whose 2 GB go with it."""
-    folder.mkdir(exist_ok=True)
-    slides = [folder / "20x.svs", folder / "40x.svs"]
-    if not all(path.with_suffix(".json").exists() for path in slides):
-        subprocess.run([sys.executable, __file__, "--write", str(folder)], check=True, stderr=subprocess.DEVNULL)
-    return slides
 
 
 if __name__ == "__main__":

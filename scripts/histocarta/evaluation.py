@@ -16,7 +16,7 @@ MIN_FOR_P = (
 SETS = ("test", "ood_near", "ood_all")
 NAN = float("nan")
 _EMPTY = dict.fromkeys(("trait", "status", "code", "reason", "unit", "independent"))
-TEXT = (*_EMPTY, *(f"{name}_reason" for name in SETS))
+TEXT = (*_EMPTY, *(f"{name}_{key}" for name in SETS for key in ("reason", "interval_reason")))
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _row(metrics: dict) -> dict:
     for name in SETS:
         found = (metrics.get("ensemble") or {}).get(name, {})
         row |= {f"{name}_{key}": found.get(key) for key in ("auc", "low", "high", "patient_auc", "n_high", "n_low")}
-        row |= {f"{name}_{key}": found.get(key) for key in ("n_patients", "reason")}
+        row |= {f"{name}_{key}": found.get(key) for key in ("n_patients", "reason", "interval_reason")}
         ranks = (metrics.get("spearman") or {}).get(name, {})
         row |= {f"{name}_{key}": ranks.get(key) for key in ("rho", "p", "sample_rho", "sample_p")}
         row[f"{name}_identity_auc"] = (metrics.get("control_patient_identity") or {}).get(name)

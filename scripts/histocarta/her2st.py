@@ -101,7 +101,8 @@ def prepare_study(
     write_table(cores.drop(columns=["section", "n_spots"]), output / "slides.tsv")
     write_table(listed.round(5).T.rename_axis("trait").reset_index(), output / "expression.tsv")
     write_table(spots[spots["slide"] != ""].round(5), output / "spots.tsv")
-    write_table(pd.DataFrame({"trait": [*traits, *(f"{trait}_shuffled" for trait in controls)]}), output / "traits.tsv")
+    asked = [name for trait in traits for name in (trait, f"{trait}_shuffled") if name == trait or trait in controls]
+    write_table(pd.DataFrame({"trait": asked}), output / "traits.tsv")
     return cores
 
 

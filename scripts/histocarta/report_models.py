@@ -116,8 +116,12 @@ def _table_one(rows: pd.DataFrame, sets: Sequence[str]) -> Table:
 def _of_set(row: Mapping[str, str], name: str) -> tuple[str, str, str]:
     """AUC with its interval or the reason why there is none, by patient, and the number of slides."""
     area = interval(row[f"{name}_auc"], row[f"{name}_low"], row[f"{name}_high"])
+    # Of an AUC that is there the first thing to know: that its scores are all equal, or why it has no interval.
+    remark = row[f"{name}_reason"] or ("" if row[f"{name}_low"] else row[f"{name}_interval_reason"])
+    if remark:
+        area = f"{area} ({remark})" if row[f"{name}_auc"] else remark
     counts = f"{number(row[f'{name}_n_high'], 0)} / {number(row[f'{name}_n_low'], 0)}"
-    return area if row[f"{name}_auc"] else row[f"{name}_reason"] or "–", number(row[f"{name}_patient_auc"]), counts
+    return area, number(row[f"{name}_patient_auc"]), counts
 
 
 def _table_notes(rows: pd.DataFrame, sets: Sequence[str], *, labels: Mapping[str, Any]) -> list[Note]:
@@ -127,7 +131,7 @@ def _table_notes(rows: pd.DataFrame, sets: Sequence[str], *, labels: Mapping[str
         "positive tiles; 0.5 is chance. First the mean over the rounds' models, then their vote, with the 95 % "
         "bootstrap interval over independent units. FDR: Benjamini–Hochberg over the traits."
     ]
-    if (rows["test_auc"] != "").any() and (rows["test_low"] == rows["test_high"]).any():
+    if ((rows["test_low"] != "") & (rows["test_low"] == rows["test_high"])).any():
         notes.append("An interval of one value: no resample differs, so resampling does not show how sure the AUC is.")
     if len(sets) > 1:
         notes.append("OOD: slides with expression between the training thresholds, judged against the median.")

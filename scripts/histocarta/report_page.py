@@ -114,8 +114,9 @@ def write_page(path: str | Path, *, cohort: str, study: dict[str, Any], sections
 
 
 def interval(value: Figure, low: Figure, high: Figure, digits: int = 2) -> str:
-    """A figure with its range or interval."""
-    return "–" if _blank(value) else f"{number(value, digits)} ({number(low, digits)}–{number(high, digits)})"
+    """A figure with its range or interval, alone where it has none."""
+    bounds = "" if _blank(low) or _blank(high) else f" ({number(low, digits)}–{number(high, digits)})"
+    return number(value, digits) + bounds
 
 
 def number(value: Figure, digits: int = 2) -> str:

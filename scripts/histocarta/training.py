@@ -71,8 +71,9 @@ def train_rounds(
     checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep.
     threshold : a tile is positive where its score is above it.
 
-    A trait or round that cannot be trained (excluded labels, one class, no validation slide, loss not a number) gets an
-    empty model and a sidecar with the status "excluded", a code and the reason. Raises InputError for faulty shards.
+    A trait or round that cannot be trained (excluded labels, one class, no validation slide, a loss that is not a
+    number before the first validation) gets an empty model and a sidecar with the status "excluded", a code and the
+    reason; where the loss is lost later, the best weights so far are kept. Raises InputError for faulty shards.
     """
     model = model | {"pooling": model["pooling"] or pooling}
     settings = Settings(task_named(task), model, training, checkpoint_metric, threshold)

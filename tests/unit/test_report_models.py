@@ -10,8 +10,11 @@ from histocarta.report_models import learning_section, performance_section, show
 from histocarta.report_page import Caution, Note, Picture, Table
 
 MEDIAN, FIFTHS = {"low": 50, "high": 50, "near": 0}, {"low": 20, "high": 80, "near": 10}
-SET = {"auc": 0.9, "low": 0.8, "high": 0.95, "patient_auc": 0.9, "n_high": 6, "n_low": 5, "reason": ""}
-NONE = {"auc": None, "n_high": 0, "n_low": 0, "reason": "no labelled slide"}
+SET = {"auc": 0.9, "low": 0.8, "high": 0.95, "patient_auc": 0.9, "n_high": 6, "n_low": 5} | {
+    "reason": "", "interval_reason": ""
+}  # fmt: skip
+NONE = {"auc": None, "n_high": 0, "n_low": 0, "reason": "no labelled slide", "interval_reason": ""}
+FEW = "no interval: 1 independent units are high, 4 low, need 2 of each"
 RANKS = {"rho": 0.5, "p": 0.02}
 
 
@@ -109,6 +112,24 @@ def test_a_set_of_one_class_gives_its_reason_in_place_of_a_figure(tmp_path):
     (table,) = [block for block in section.blocks if isinstance(block, Table)]
     assert table.rows[0][2:5] == ["only one class: 3 high, 0 low", "–", "3 / 0"]
     assert table.columns[-1] == "remark" and [row[-1] for row in table.rows] == ["", "2 of 3 rounds can vote"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "cell"),
+    [
+        ({"auc": 0.75, "low": None, "high": None, "interval_reason": FEW}, f"0.75 ({FEW})"),
+        ({"auc": 0.5, "low": 0.5, "high": 0.5, "reason": "all equal"}, "0.50 (0.50–0.50) (all equal)"),
+        ({"auc": 1.0, "low": 1.0, "high": 1.0, "interval_reason": "no resample differs"}, "1.00 (1.00–1.00)"),
+    ],
+)  # fmt: skip
+def test_an_auc_says_why_it_has_no_interval_or_no_meaning(tmp_path, changes, cell):
+    record = evaluated(ood=False)
+    record["ensemble"]["test"] |= changes
+    section = performance_section(cohort_table(tmp_path, {"A": record}), {}, task="extremes", labels=MEDIAN)
+    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    assert table.rows[0][2] == cell
+    notes = [text for text in texts(section, Note) if text.startswith("An interval of one value")]
+    assert len(notes) == (changes["low"] is not None)
 
 
 def test_of_many_traits_the_best_have_figures_and_the_page_says_which(tmp_path):

@@ -118,4 +118,5 @@ def test_a_gallery_picture_has_a_bar_of_the_stated_length():
 def test_numbers_are_written_by_their_kind():
     assert p_text("0.0421") == "0.042" and p_text("0.00004") == "4e-05" and p_text("") == "–"
     assert interval("0.7512", "0.6", "0.9") == "0.75 (0.60–0.90)" and interval("", "", "") == "–"
+    assert interval("0.5", "", "") == "0.50"
     assert cell(None) == cell(float("nan")) == cell("") == "–" and cell(-0.00004) == "-4e-05" and cell(12) == 12
