@@ -99,7 +99,7 @@ def cut(path: Path, *, decode: str, rules: type[tiling.Rules] = TissueOnly) -> t
     height, width = record["height"], record["width"]
     sites = tiling.lay_grid(x=0, y=0, width=width, height=height, mpp=record["mpp"], width_px=width_px)
     judge = rules("released", 0.5, None, 0.1, 0.5)
-    cutter = tiling.Cutter(record, mask, rules=judge, size=SIZE, quality=QUALITY, decode=decode, stain=None)
+    cutter = tiling.Cutter(str(path), record, mask, rules=judge, size=SIZE, quality=QUALITY, decode=decode, stain=None)
     with tempfile.TemporaryDirectory() as folder:
         kept = tiling.write_shard(f"{folder}/tiles.tfrecord", cutter.tiles(sites, []))
     return int((sites["reason"] != "edge").sum()), kept
@@ -126,6 +126,7 @@ def job(path: Path) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         outputs = {"sites": "sites.parquet", "shard": "tiles.tfrecord", "summary": "tiles.json", "picture": "tiles.png"}
         tiling.tile_slide(
+            file=str(path),
             survey=str(path.with_suffix(".json")),
             tissue=str(path.with_suffix(".tissue.png")),
             thumbnail=str(path.with_suffix(".thumbnail.png")),

@@ -14,7 +14,7 @@ check_backend(os.environ)
 STUDY = read_study(config, files=workflow.configfiles)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
-MD5 = {file: md5 for sheet in SLIDES.values() if "md5" in sheet for file, md5 in zip(sheet["file"], sheet["md5"])}
+GDC = {row["file"]: row for sheet in SLIDES.values() if "md5" in sheet for row in sheet.to_dict("records")}
 TRAITS = {name: read_traits(task["traits"]) for name, task in SETTINGS["tasks"].items()}
 TENSORFLOW_ENV = f"../envs/{STUDY.tensorflow_env}.yaml"
 
@@ -31,7 +31,17 @@ def cohort_settings(wildcards):
 
 def gdc_md5(wildcards):
     """The manifest's MD5 of a slide file."""
-    return MD5[f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"]
+    return GDC[f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"]["md5"]
+
+
+def gdc_size(wildcards):
+    """The manifest's size of a slide file, bytes."""
+    return int(GDC[f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"]["size"])
+
+
+def kept_or_temporary(path):
+    """``path``, deleted once nothing needs it any more where the study does not keep its slides."""
+    return path if STUDY.downloads.keep_slides else temp(path)
 
 
 def slide_row(wildcards):

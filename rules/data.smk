@@ -1,10 +1,11 @@
 # Reads:  the GDC (slides named by a manifest), the cohort's sheets.
-# Writes: results/{cohort}/sheets/: slides, expression and clinical tables, cleaned once, with every row left out and why.
+# Writes: slides, fetched by the machine on which Snakemake runs (compute nodes often have no way out), and
+#         results/{cohort}/sheets/: slides, expression and clinical tables, cleaned once, with every row left out and why.
 
 
 rule download_slide:
     output:
-        file="{folder}/{uuid}/{filename}",
+        file=kept_or_temporary(ensure("{folder}/{uuid}/{filename}", md5=gdc_md5)),
     log:
         "results/logs/download_slide/{folder}/{uuid}/{filename}.log",
     benchmark:
@@ -12,12 +13,16 @@ rule download_slide:
     wildcard_constraints:
         uuid=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         filename=r"[A-Za-z0-9._-]+",
-    retries: 3
+    localrule: True
     conda:
-        "../envs/slides.yaml"
+        "../envs/downloads.yaml"
+    resources:
+        downloads=1,
     params:
-        url="https://api.gdc.cancer.gov/data/{uuid}",
+        url=STUDY.downloads.url,
         md5=gdc_md5,
+        size=gdc_size,
+        token_file=STUDY.downloads.token_file,
     script:
         "../scripts/download_slide.py"
 

@@ -46,6 +46,7 @@ rule survey_slide:
 
 rule estimate_stain:
     input:
+        file=slide_file,
         survey="<cohort>/slides/{slide}/slide.json",
         tissue="<cohort>/slides/{slide}/tissue.png",
     output:
@@ -66,6 +67,7 @@ rule estimate_stain:
 
 rule tile_slide:
     input:
+        file=slide_file,
         survey="<cohort>/slides/{slide}/slide.json",
         tissue="<cohort>/slides/{slide}/tissue.png",
         thumbnail="<cohort>/slides/{slide}/thumbnail.png",

@@ -1,16 +1,12 @@
-"""What must outlive a killed training job, and how it is kept: two verified generations, one writer, one study."""
+"""What must outlive a killed training job, and how it is kept: two verified generations, for one study's settings."""
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import math
-import os
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,31 +152,6 @@ class Store:
         if sha256(path) not in path.name:
             return "is damaged: its SHA-256 is not that of its name"
         return "" if _facts(path)["fingerprint"] == self.fingerprint else "is of other settings or data (M-FINGERPRINT)"
-
-
-@contextmanager
-def only_writer(folder: str | Path) -> Iterator[None]:
-    """Hold the lock of a state folder; RuntimeError that names the holder where another process has it.
-
-    The kernel frees the lock when its process dies, however it dies. Needed because a job can outlive its driver: a
-    rerun would then start a second writer beside the first.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            raise RuntimeError(
-                f"M-LOCK {folder} is held by {stream.read().strip()}: another job trains the same models. "
-                "Wait for it to end, or end it, and start again."
-            ) from None
-        stream.truncate(0)
-        job = f", SLURM job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}{job}\n")
-        stream.flush()
-        yield
 
 
 def _values(variables: list[keras.Variable]) -> list[np.ndarray]:

@@ -244,6 +244,16 @@ class Survival(Section):
     covariates: list[str] = Field([], description="columns of the clinical sheet for the Cox model")
 
 
+class Downloads(Section):
+    """How the slides of a GDC manifest are fetched."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^{}]+/data/\{uuid\}$")] = Field(
+        "https://api.gdc.cancer.gov/data/{uuid}", description="address of a file, with `{uuid}` for its id"
+    )
+    token_file: str | None = Field(None, description="file with a GDC token, for controlled data (chmod 600)")
+    keep_slides: bool = Field(True, description="false: a slide is deleted as soon as its tiles are cut")
+
+
 class Study(Section):
     """One study: cohorts, layouts, tasks, splits and analyses."""
 
@@ -259,6 +269,7 @@ class Study(Section):
         "tensorflow", description="environment of training and scoring, where --sdm conda builds environments"
     )
     max_excluded: Share = Field(0.05, description="share of slides that may be excluded (one always may)")
+    downloads: Downloads = Field(Downloads(), description="GDC slides")
     cohorts: dict[Name, Cohort] = Field(min_length=1, description="by name")
     layouts: dict[LayoutName, Layout] = Field(min_length=1, description="by name")
     tasks: dict[TaskName, Task] = Field(min_length=1, description="by name")

@@ -47,13 +47,13 @@ def read_slides(path: str | Path) -> pd.DataFrame:
 
 
 def slides_from_gdc_manifest(path: str | Path, *, folder: str, sample_types: Sequence[str]) -> pd.DataFrame:
-    """Read a GDC manifest (id, filename, md5, size, state) as a slide sheet with the further column ``md5``.
+    """Read a GDC manifest (id, filename, md5, size, state) as a slide sheet that has ``md5`` and ``size`` too.
 
     The file is ``folder``/id/filename, as the GDC client lays it out. Slides of another sample type and frozen
     sections stay in the sheet with ``exclude`` set. Raises one InputError for all faulty lines.
     """
     table = read_text_table(path)
-    require_columns(table, ["id", "filename", "md5"], path=path)
+    require_columns(table, ["id", "filename", "md5", "size"], path=path)
     problems, rows, first_line = [], [], {}
     for line, row in zip(table.index, table.to_dict("records"), strict=True):
         slide, barcode = barcodes.slide_stem(row["filename"]), barcodes.parse(row["filename"])
@@ -74,10 +74,11 @@ def slides_from_gdc_manifest(path: str | Path, *, folder: str, sample_types: Seq
                 "sample_type": barcode.sample_type or "",
                 "dx": "" if barcode.number is None else str(barcode.number),
                 "md5": row["md5"].lower(),
+                "size": row["size"],
             }
         )
     fail(problems, path=path, what="a GDC manifest of slides")
-    return pd.DataFrame(rows, columns=[*SLIDE_COLUMNS, "md5"])
+    return pd.DataFrame(rows, columns=[*SLIDE_COLUMNS, "md5", "size"])
 
 
 def read_cohort_slides(cohort: Mapping) -> pd.DataFrame:
@@ -156,6 +157,8 @@ def _manifest_faults(row: dict[str, str], barcode: barcodes.Barcode | None) -> l
         faults.append(f"column filename: expected a TCGA slide, found {row['filename']!r}; use slides.tsv for others")
     if not re.fullmatch(r"[0-9a-f]{32}", row["md5"].lower()):
         faults.append(f"column md5: expected 32 hexadecimal digits, found {row['md5']!r}")
+    if not re.fullmatch(r"[1-9]\d{0,14}", row["size"]):
+        faults.append(f"column size: expected a number of bytes, found {row['size']!r}")
     return faults
 
 

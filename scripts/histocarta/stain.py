@@ -87,9 +87,9 @@ def normaliser(record: Mapping[str, Any]) -> Normaliser:
 
 
 def estimate_stain(
-    *, survey: str, tissue: str, stain: str, method: str, size: int, mpp: float, max_pen: float, seed: int
+    *, file: str, survey: str, tissue: str, stain: str, method: str, size: int, mpp: float, max_pen: float, seed: int
 ) -> None:
-    """Estimate a slide's colours once and write the record ``stain`` (JSON).
+    """Estimate the colours of the slide ``file`` once and write the record ``stain`` (JSON).
 
     ``survey`` is the slide's record, ``tissue`` its mask (PNG, 255 = tissue). Up to 64 windows of tissue are read at
     ``mpp`` µm per pixel, none wider than a tile of ``size`` pixels and none with more than ``max_pen`` of ink.
@@ -103,13 +103,13 @@ def estimate_stain(
         with Image.open(tissue) as picture:
             mask = np.asarray(picture) > 0
         side = min(size, MAX_WINDOW)
-        pixels = sample_tissue(slide, mask=mask, side=side, mpp=mpp, max_pen=max_pen, seed=seed)
+        pixels = sample_tissue(file, slide, mask=mask, side=side, mpp=mpp, max_pen=max_pen, seed=seed)
         record = estimate(pixels, method=method)
     write_json({"slide": slide["slide"], **record, "version": VERSION["stain"]}, stain)
 
 
 def sample_tissue(
-    slide: Mapping[str, Any], *, mask: np.ndarray, side: int, mpp: float, max_pen: float, seed: int
+    file: str, slide: Mapping[str, Any], *, mask: np.ndarray, side: int, mpp: float, max_pen: float, seed: int
 ) -> np.ndarray:
     """Tissue pixels (N × 3, at most 200,000) of a surveyed slide, evenly from up to 64 windows of ``side`` pixels."""
     step = min(side * mpp / slide["mpp"], slide["region_width"], slide["region_height"])
@@ -121,13 +121,15 @@ def sample_tissue(
     corners = rng.permutation(np.argwhere(share >= MIN_WINDOW_TISSUE))[:WINDOWS] * step
     each = -(-PIXELS // max(len(corners), 1))
     found = [np.empty((0, 3), np.uint8)]
-    for window in _windows(slide, corners=corners, step=step, side=side):
+    for window in _windows(file, slide, corners=corners, step=step, side=side):
         if pen_share(window) <= max_pen:
             found.append(rng.permutation(tissue_pixels(window))[:each])
     return np.concatenate(found)[:PIXELS]
 
 
-def _windows(slide: Mapping[str, Any], *, corners: np.ndarray, step: float, side: int) -> Iterator[np.ndarray]:
+def _windows(
+    file: str, slide: Mapping[str, Any], *, corners: np.ndarray, step: float, side: int
+) -> Iterator[np.ndarray]:
     """The windows whose ``corners`` (row, column) are given in level-0 px of the region, at ``side`` pixels or coarser.
 
     An error is final for an OpenSlide handle: the window is left out and the slide opened again.
@@ -136,14 +138,14 @@ def _windows(slide: Mapping[str, Any], *, corners: np.ndarray, step: float, side
     # One per cent: pyramids of odd sizes have levels at 4.0003.
     level = int(np.flatnonzero(downsamples <= max(1.01 * step / side, downsamples[0]))[-1])
     width = max(1, round(step / downsamples[level]))
-    handle = open_slide(slide["file"])
+    handle = open_slide(file)
     for top, left in corners.tolist():
         x, y = round(slide["x"] + left), round(slide["y"] + top)
         try:
             window = read_rgb(handle, x=x, y=y, level=level, width=width, height=width)
         except OpenSlideError:
             handle.close()
-            handle = open_slide(slide["file"])
+            handle = open_slide(file)
             continue
         # A percentile depends on how far pixels are averaged, so the estimate sees the tiles' own resolution.
         yield cv2.resize(window, (side, side), interpolation=cv2.INTER_AREA) if width > side else window

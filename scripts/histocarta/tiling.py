@@ -91,6 +91,7 @@ def lay_grid(*, x: int, y: int, width: int, height: int, mpp: float, width_px: i
 
 def tile_slide(
     *,
+    file: str,
     survey: str,
     tissue: str,
     thumbnail: str,
@@ -113,7 +114,7 @@ def tile_slide(
     max_unreadable: float = MAX_UNREADABLE,
     version: int = VERSION["tile"],
 ) -> None:
-    """Cut one surveyed slide into tiles of ``size`` px at ``mpp`` um/px.
+    """Cut one surveyed slide, ``file``, into tiles of ``size`` px at ``mpp`` um/px.
 
     Writes ``sites`` (every grid cell, what was measured, why it was dropped), ``shard`` (the kept tiles as JPEG of
     ``quality``, 4:4:4), ``summary`` (JSON) and ``picture`` (PNG). A slide without a usable tile gets an empty, valid
@@ -130,7 +131,7 @@ def tile_slide(
     if record["status"] == "ok":
         mask = _read_image(tissue, cv2.IMREAD_GRAYSCALE) > 0
         found = _grid_of(record, size=size, mpp=mpp)
-        cutter = Cutter(record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
+        cutter = Cutter(file, record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
         n_tiles = write_shard(shard, cutter.tiles(found, unreadable))
         del cutter  # before the table is written: its table of colours can take 64 MB (reinhard)
         verdict = _verdict(found, slide=record["slide"], max_unreadable=max_unreadable)
@@ -157,6 +158,7 @@ class Cutter:
 
     def __init__(
         self,
+        file: str,
         record: dict,
         mask: np.ndarray,
         *,
@@ -166,13 +168,13 @@ class Cutter:
         decode: str,
         stain: dict | None,
     ) -> None:
-        self._record, self._mask, self._rules = record, mask, rules
+        self._file, self._record, self._mask, self._rules = file, record, mask, rules
         self._size, self._quality, self._decode = size, quality, decode
         self._normalise = None if stain is None else normaliser(stain)
 
     def tiles(self, sites: Sites, unreadable: list[str]) -> Iterator[tuple[int, int, bytes]]:
         """Yield the kept tiles as (row, col, JPEG); at the end ``sites`` holds what was measured in every cell."""
-        with open_reader(self._record["file"], decode=self._decode) as reader:
+        with open_reader(self._file, decode=self._decode) as reader:
             glass = self._glass(reader, width_px=int(sites["width_px"][0]))
             cells = np.flatnonzero(sites["reason"] == "").tolist()
             for cell in progress(cells, total=len(cells), what=f"tiles of {self._record['slide']}"):

@@ -15,7 +15,8 @@ from histocarta import pipeline
 from histocarta.backends import backend_in_use
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, sha256, write_json
-from histocarta.resume import Store, TrainingState, only_writer
+from histocarta.locks import only_writer
+from histocarta.resume import Store, TrainingState
 from histocarta.tasks import Task, task_named
 from histocarta.validation import HISTORY, Settings, Validation
 from histocarta.versions import VERSION, software
@@ -157,7 +158,7 @@ def train_round(
     pipeline.check_shards(pd.concat([plan.train, plan.validation]))
     model = learner.model
     place = Path(folder) / f"round-{plan.number}"
-    with only_writer(place):
+    with only_writer(place / "lock", busy="another job trains the same models"):
         store = Store(place, settings=_fingerprint(plan, settings, seed))
         state = store.load(model)
         if state is None:

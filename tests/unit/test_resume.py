@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import keras
 import learning_kit
 import numpy as np
 import pytest
-from histocarta.resume import Patience, Store, TrainingState, only_writer
+from histocarta.resume import Patience, Store, TrainingState
 from histocarta.training import train_rounds
 from learning_kit import make_study, outputs_in
 
@@ -198,15 +197,6 @@ def test_a_metric_that_is_not_a_number_survives(tmp_path, model):
     state.history[1]["validation_slide_auc"] = math.nan
     store.save(state, model)
     assert math.isnan(Store(tmp_path, settings={"batch": 32}).load(model).history[1]["validation_slide_auc"])
-
-
-def test_a_second_writer_is_told_who_holds_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    held = rf"M-LOCK .*state is held by process {os.getpid()} on .*, SLURM job 7"
-    with only_writer(tmp_path / "state"), pytest.raises(RuntimeError, match=held), only_writer(tmp_path / "state"):
-        pytest.fail("the lock was given twice")
-    with only_writer(tmp_path / "state"):
-        pass
 
 
 def start(arguments, folder):

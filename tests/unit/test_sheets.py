@@ -212,6 +212,9 @@ def test_other_files_are_told_by_what_they_are(sheet, tmp_path):
     assert "found other bytes" in problem(sheet(HEADER, "s1\tp1\tMüller.svs", encoding="latin-1"))
 
 
+MANIFEST = "id\tfilename\tmd5\tsize"
+
+
 def gdc(path, sample_types=("01",)):
     return slides_from_gdc_manifest(path, folder="data/gdc", sample_types=sample_types)
 
@@ -221,13 +224,13 @@ def test_a_manifest_becomes_a_sheet(sheet):
     slides = gdc(sheet("id\tfilename\tmd5\tsize\tstate", f"{UUID.upper()}\t{name}\t{MD5.upper()}\t1\treleased"))
     assert slides.loc[0].to_dict() == dict.fromkeys(SLIDE_COLUMNS, "") | {
         "slide": "TCGA-49-4488-01Z-00-DX10", "patient": "TCGA-49-4488", "file": f"data/gdc/{UUID}/{name}",
-        "sample_type": "01", "dx": "10", "md5": MD5,
+        "sample_type": "01", "dx": "10", "md5": MD5, "size": "1",
     }  # fmt: skip
 
 
 def test_other_sample_types_and_frozen_sections_are_excluded_with_the_reason(sheet):
     names = "TCGA-E2-A15E-06Z-00-DX1.A.svs", "TCGA-A2-A0T2-01A-02-TSB.B.svs", "TCGA-A2-A0T2-01Z-00-DX1.C.svs"
-    path = sheet("id\tfilename\tmd5", *(f"{UUID}\t{name}\t{MD5}" for name in names))
+    path = sheet(MANIFEST, *(f"{UUID}\t{name}\t{MD5}\t1" for name in names))
     assert list(gdc(path)["exclude"]) == [
         "sample type 06: the cohort uses 01", "slide kind TS: only diagnostic slides (DX) are used", "",
     ]  # fmt: skip
@@ -237,22 +240,22 @@ def test_other_sample_types_and_frozen_sections_are_excluded_with_the_reason(she
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (f"../x\tTCGA-A2-A0T2-01Z-00-DX1.svs\t{MD5}", "line 2, column id: expected a UUID, found '../x'"),
-        (f"{UUID}\t../../TCGA-A2-A0T2-01Z-00-DX1.svs\t{MD5}", "column filename: expected a plain file name"),
-        (f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1..svs\t{MD5}", "column filename: expected a plain file name"),
-        (f"{UUID}\tslide1.svs\t{MD5}", "column filename: expected a TCGA slide, found 'slide1.svs'; use slides.tsv"),
-        (f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1.svs\tabc", "column md5: expected 32 hexadecimal digits, found 'abc'"),
+        (f"../x\tTCGA-A2-A0T2-01Z-00-DX1.svs\t{MD5}\t1", "line 2, column id: expected a UUID, found '../x'"),
+        (f"{UUID}\t../../TCGA-A2-A0T2-01Z-00-DX1.svs\t{MD5}\t1", "column filename: expected a plain file name"),
+        (f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1..svs\t{MD5}\t1", "column filename: expected a plain file name"),
+        (f"{UUID}\tslide1.svs\t{MD5}\t1", "column filename: expected a TCGA slide, found 'slide1.svs'; use slides.tsv"),
+        (f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1.svs\tabc\t1", "column md5: expected 32 hexadecimal digits, found 'abc'"),
+        (f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1.svs\t{MD5}\t1 GB", "column size: expected a number of bytes, found '1 GB'"),
+        (f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1.svs\t{MD5}\t0", "column size: expected a number of bytes, found '0'"),
     ],
 )
 def test_a_manifest_cannot_lead_elsewhere(sheet, row, expected):
-    assert expected in problem(sheet("id\tfilename\tmd5", row), read=gdc)
+    assert expected in problem(sheet(MANIFEST, row), read=gdc)
 
 
 def test_a_slide_twice_in_a_manifest_is_refused(sheet):
-    rows = [f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1.{end}.svs\t{MD5}" for end in "AB"]
-    assert "slide 'TCGA-A2-A0T2-01Z-00-DX1' stands on line 2 already" in problem(
-        sheet("id\tfilename\tmd5", *rows), read=gdc
-    )
+    rows = [f"{UUID}\tTCGA-A2-A0T2-01Z-00-DX1.{end}.svs\t{MD5}\t1" for end in "AB"]
+    assert "slide 'TCGA-A2-A0T2-01Z-00-DX1' stands on line 2 already" in problem(sheet(MANIFEST, *rows), read=gdc)
 
 
 @needs_real_data

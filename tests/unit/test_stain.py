@@ -338,7 +338,7 @@ def slide(tmp_path_factory):
 
 def estimate_of(slide, tmp_path, **changes):
     arguments = {"method": "macenko", "size": 512, "mpp": 0.5, "max_pen": 0.1, "seed": 1}
-    paths = {"survey": str(slide / "slide.json"), "tissue": str(slide / "tissue.png")}
+    paths = {"file": str(slide / "slide.tif"), "survey": str(slide / "slide.json"), "tissue": str(slide / "tissue.png")}
     stain.estimate_stain(**paths | arguments | changes, stain=str(tmp_path / "stain.json"))
     return read_json(tmp_path / "stain.json")
 
@@ -462,7 +462,7 @@ class TestRealTissue:
         )  # fmt: skip
         slide = read_json(tmp_path / "slide.json")
         mask = np.asarray(Image.open(tmp_path / "tissue.png")) > 0
-        pixels = stain.sample_tissue(slide, mask=mask, side=256, mpp=0.5, max_pen=0.1, seed=1)
+        pixels = stain.sample_tissue(str(file), slide, mask=mask, side=256, mpp=0.5, max_pen=0.1, seed=1)
         painted = stain.normaliser(stain.estimate(pixels, method="macenko"))(pixels[None])[0]
         lab = cielab.rgb_to_lab(painted)
         np.testing.assert_allclose(lab.mean(axis=0), stain.LAB["means"], atol=0.15)

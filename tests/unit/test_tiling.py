@@ -59,6 +59,7 @@ def tile(file: Path, folder: Path, *, region=None, exclude=None, stain=None, **l
     out = {"sites": "sites.parquet", "shard": "tiles.tfrecord", "summary": "tiles.json", "picture": "tiles.png"}
     out = {name: str(folder / file) for name, file in out.items()}
     tile_slide(
+        file=str(file),
         survey=surveyed["slide.json"],
         tissue=surveyed["tissue.png"],
         thumbnail=surveyed["thumbnail.png"],
@@ -250,7 +251,7 @@ def test_a_tiling_process_loads_no_pandas(half, tmp_path):
     tile(half, tmp_path)
     inputs = {"survey": "slide.json", "tissue": "tissue.png", "thumbnail": "thumbnail.png"}
     outputs = {"sites": "sites.parquet", "shard": "tiles.tfrecord", "summary": "tiles.json", "picture": "tiles.png"}
-    paths = {name: str(tmp_path / file) for name, file in inputs.items()}
+    paths = {"file": str(half)} | {name: str(tmp_path / file) for name, file in inputs.items()}
     paths |= {name: str(tmp_path / "again" / file) for name, file in outputs.items()}
     check = f"import sys\nfrom histocarta.tiling import tile_slide\ntile_slide(**{paths | LAYOUT!r})\n"
     check += "print([name for name in ('pandas', 'matplotlib', 'scipy', 'tensorflow') if name in sys.modules])"

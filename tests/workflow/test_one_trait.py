@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import pytest
 import yaml
 from histocarta.files import read_json, read_table, write_table
 from histocarta.simulate import PRESETS, UNUSABLE, simulate_cohort
+from workflow_kit import jobs, snakemake
 
-ROOT = Path(__file__).parent.parent.parent
 # Usable ones: five of each class train and validate, two test. One of them has two slides; on top come two patients
 # whose slides cannot be used (one is empty, one has no resolution).
 PATIENTS = 12
@@ -50,26 +48,6 @@ STUDY = {
     "splits": {"halves": {"test": 0.17, "validation": 0.25, "rounds": 2}},
     "heterogeneity": [{"task": "extremes", "traits": ["A", "B"], "region": 2}],
 }
-
-
-def snakemake(folder, *arguments):
-    """Run the workflow of the checkout on the study in ``folder``; its words, errors included."""
-    study = ["--configfile", folder / "study.yaml", "--directory", folder]
-    # Two small networks side by side: a job's time is that of starting TensorFlow.
-    small = ["--cores", 2, "--resources", "gpu=2", "--set-threads", "train_extremes=1", "score_extremes=1"]
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", *study, *arguments, *small]
-    own = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    return done.returncode, done.stdout
-
-
-def jobs(text):
-    """Rule and wildcards of every job that Snakemake names."""
-    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE)
-    found = [(rule, re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)) for rule, block in blocks]
-    return [(rule, dict(pair.split("=", 1) for pair in match[1].split(", ")) if match else {}) for rule, match in found]
 
 
 @pytest.fixture(scope="module")
