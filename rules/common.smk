@@ -6,6 +6,7 @@ from pathlib import Path
 from histocarta.backends import check_backend
 from histocarta.config import read_study
 from histocarta.errors import InputError
+from histocarta.footprint import scoring_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
 from histocarta.versions import VERSION

@@ -38,7 +38,7 @@ for TASK, SETTING in STUDY.tasks.items():
         threads: 8
         resources:
             gpu=SETTING.training.gpus,
-            mem_mb=16000,
+            mem_mb=training_mb(size=SETTING.model.size, batch=SETTING.training.batch),
         params:
             call={
                 "model": SETTING.model.model_dump(),
@@ -75,7 +75,7 @@ for TASK, SETTING in STUDY.tasks.items():
         threads: 8
         resources:
             gpu=min(1, SETTING.training.gpus),  # one process scores on one card
-            mem_mb=12000,
+            mem_mb=scoring_mb(size=SETTING.model.size, batch=SETTING.training.batch),
         params:
             gpus=SETTING.training.gpus,
             batch=SETTING.training.batch,

@@ -10,4 +10,5 @@ with recorded(snakemake.log[0]):
         batch=snakemake.params.batch,
         precision=snakemake.params.precision,
         gpus=snakemake.params.gpus,
+        threads=snakemake.threads,
     )

@@ -10,4 +10,5 @@ with recorded(snakemake.log[0]):
         **snakemake.params.call,
         rounds=snakemake.params.rounds,
         state_dir=snakemake.params.state_dir,
+        threads=snakemake.threads,
     )

@@ -27,6 +27,8 @@ class Backend:
     libraries : those besides Keras whose versions decide the weights; all must be installed.
     always_xla : nothing runs uncompiled; ``training.xla`` then says only that results need not be repeatable.
     one_size : another size of batch is another compilation (minutes for Inception v3), so last batches are filled up.
+    limit : holds the process to its share of the machine (gpus; threads, None: all), before anything is computed. A
+        backend by itself takes as many threads as there are cores, whatever Snakemake gave its job.
     prepare : makes the process ready to train (gpus, precision, xla); networks are built in the context it returns.
     compile : turns a model into a function that is traced once, for the weights of every model of its architecture.
     """
@@ -35,6 +37,7 @@ class Backend:
     libraries: tuple[str, ...]
     always_xla: bool
     one_size: bool
+    limit: Callable[..., None]
     prepare: Callable[..., AbstractContextManager]
     compile: Callable[["keras.Model"], Compiled]
 
@@ -70,12 +73,20 @@ def check_backend(environment: Mapping[str, str]) -> None:
         )
 
 
-def _prepare_tensorflow(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
-    """No GPU (0), the one that is there or the CPU (1), or that many in step (more)."""
+def _limit_tensorflow(*, gpus: int, threads: int | None) -> None:
     import tensorflow as tf
 
     if gpus == 0:
         tf.config.set_visible_devices([], "GPU")
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _prepare_tensorflow(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
+    """No GPU (0), the one that is there or the CPU (1), or that many in step (more)."""
+    import tensorflow as tf
+
     found = tf.config.list_logical_devices("GPU")
     _check_given(gpus, found, "TensorFlow")
     strategy = tf.distribute.get_strategy()
@@ -94,6 +105,16 @@ def _prepare_tensorflow(*, gpus: int, precision: str, xla: bool) -> AbstractCont
     return strategy.scope()
 
 
+def _limit_jax(*, gpus: int, threads: int | None) -> None:
+    import jax
+
+    _leave_gpus_to_jax()
+    if gpus == 0:
+        jax.config.update("jax_platforms", "cpu")
+    if threads:
+        os.environ["NPROC"] = str(threads)  # read by XLA when it first looks for the CPU
+
+
 def _prepare_jax(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
     """No GPU (0), or the first that is there or the CPU (1)."""
     import jax
@@ -103,9 +124,6 @@ def _prepare_jax(*, gpus: int, precision: str, xla: bool) -> AbstractContextMana
             f"M-NOGPU Expected at most 1 GPU (training.gpus) with KERAS_BACKEND=jax, found {gpus}; "
             "set 1, or unset KERAS_BACKEND to train on several with tensorflow"
         )
-    _leave_gpus_to_jax()
-    if gpus == 0:
-        jax.config.update("jax_platforms", "cpu")
     if not xla:
         # Read when JAX first looks for devices. On a CPU its results are repeatable as they are.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
@@ -133,8 +151,6 @@ def _compile_tensorflow(model: "keras.Model") -> Compiled:
 
 def _compile_jax(model: "keras.Model") -> Compiled:
     import jax
-
-    _leave_gpus_to_jax()
 
     @jax.jit
     def apply(weights: Weights, tiles: jax.Array) -> jax.Array:
@@ -173,6 +189,7 @@ BACKENDS: dict[str, Backend] = {
             libraries=("tensorflow",),
             always_xla=False,
             one_size=False,
+            limit=_limit_tensorflow,
             prepare=_prepare_tensorflow,
             compile=_compile_tensorflow,
         ),
@@ -181,6 +198,7 @@ BACKENDS: dict[str, Backend] = {
             libraries=("jax", "jaxlib", "tensorflow"),  # tiles are read and flipped by tf.data in both
             always_xla=True,
             one_size=True,
+            limit=_limit_jax,
             prepare=_prepare_jax,
             compile=_compile_jax,
         ),

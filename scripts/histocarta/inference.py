@@ -18,16 +18,24 @@ COLUMNS = {"slide": "object", "row": "int32", "col": "int32", "score": "float32"
 
 
 def score_tiles(
-    *, manifest: str, summary: str, models: list[str], scores: list[str], batch: int, precision: str, gpus: int = 1
+    *,
+    manifest: str,
+    summary: str,
+    models: list[str],
+    scores: list[str],
+    batch: int,
+    precision: str,
+    gpus: int = 1,
+    threads: int | None = None,
 ) -> None:
     """Write the scores of all tiles of the cohort (slide, row, col, score), one file per model.
 
     Slides come in the manifest's order and tiles row by row. A model that is an empty archive (an excluded round)
-    gives a table without rows. With ``gpus`` 0 those that there are stay hidden. Raises InputError for a damaged model
+    gives a table without rows. With ``gpus`` 0 those that there are stay hidden; ``threads`` are those of
+    the CPU that the job may use (None: all). Raises InputError for a damaged model
     or shard, ArithmeticError for a score that is not a number.
     """
-    if gpus == 0:
-        tf.config.set_visible_devices([], "GPU")
+    backend_in_use().limit(gpus=gpus, threads=threads)
     excluded = read_json(summary)["status"] != "ok"
     usable = [not excluded and networks.holds_model(path) for path in models]
     chosen = [path for path, use in zip(models, usable, strict=True) if use]

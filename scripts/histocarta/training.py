@@ -62,6 +62,7 @@ def train_rounds(
     checkpoint_metric: str,
     pooling: str,
     threshold: float,
+    threads: int | None = None,
 ) -> None:
     """Train one network per round of a trait; write model, sidecar and history of each, and a TensorBoard log beside.
 
@@ -70,12 +71,13 @@ def train_rounds(
     state_dir : where checkpoints lie until all these rounds are done; a killed job goes on from there.
     model, training : the task's settings of those names; ``pooling`` stands in where ``model`` names none.
     checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep.
-    threshold : a tile is positive where its score is above it.
+    threshold : a tile is positive where its score is above it. threads : of the CPU, that the job may use; None: all.
 
     A trait or round that cannot be trained (excluded labels, one class, no validation slide, a loss that is not a
     number before the first validation) gets an empty model and a sidecar with the status "excluded", a code and the
     reason; where the loss is lost later, the best weights so far are kept. Raises InputError for faulty shards.
     """
+    backend_in_use().limit(gpus=training["gpus"], threads=threads)
     model = model | {"pooling": model["pooling"] or pooling}
     settings = Settings(task_named(task), model, training, checkpoint_metric, threshold)
     facts = read_json(summary)

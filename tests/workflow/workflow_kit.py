@@ -12,9 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 def snakemake(folder, *arguments):
     """Run the workflow of the checkout on the study in ``folder``; its exit status and its words, errors included."""
     study = ["--configfile", folder / "study.yaml", "--directory", folder]
-    # Two small networks side by side: a job's time is that of starting TensorFlow.
-    small = ["--cores", 2, "--resources", "gpu=2", "--set-threads", "train_extremes=1", "score_extremes=1"]
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", *study, *arguments, *small]
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", *study, *arguments]
     own = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
     done = subprocess.run(
         list(map(str, command)), cwd=ROOT, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
