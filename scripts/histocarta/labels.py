@@ -115,7 +115,7 @@ def label_extremes(
     split : the scheme's rounds (the first is enough where the test part is one for all rounds).
     low, high, near : percentiles; low = high is one cut. centre : None or "patient".
     fitted_on : "non_test", the split's samples without a slide in the test part; or "all", every sample of the table.
-    min_per_class : samples outside the test part that each class needs.
+    min_per_class : samples outside the test part that each class needs, in every round.
 
     A trait that no table has (B-NOTRAIT), or that its values cannot label (B-NOVALUE, B-TIES: P20 = P80, or B-FEW), is
     "excluded", with an empty table: slides are tiled by then, and one trait must not cost the table and the report of
@@ -176,7 +176,7 @@ def _changed(table: pd.DataFrame, other: pd.DataFrame) -> int | None:
 
 
 def _slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
-    """slide, patient, tested (in any of the rounds given), sorted by slide."""
+    """slide, patient, tested (in any of the rounds given) and tested_in (the rounds), sorted by slide."""
     slides = read_table(manifest)
     slides = slides.loc[slides["n_tiles"].astype(int) > 0, ["slide", "patient"]].sort_values("slide", ignore_index=True)
     rounds = pd.concat([read_table(path) for path in ([split] if isinstance(split, str) else split)])
@@ -186,7 +186,9 @@ def _slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
             f"Expected the slides with tiles of {manifest} in the split, found {len(strange)} that it lacks, such as "
             f"{min(strange)!r}; delete the split, and it is drawn again, or give this layout a scheme of its own."
         )
-    return slides.assign(tested=slides["slide"].isin(rounds.loc[rounds["part"] == "test", "slide"]))
+    tested = rounds[rounds["part"] == "test"].astype({"round": int}).groupby("slide")["round"].agg(frozenset)
+    tested_in = [tested.get(slide, frozenset()) for slide in slides["slide"]]
+    return slides.assign(tested=[bool(numbers) for numbers in tested_in], tested_in=tested_in)
 
 
 def _read_trait(expression: str, *, trait: str) -> tuple[pd.Series, str]:
@@ -253,10 +255,14 @@ def _fault(table: pd.DataFrame, scale: Scale | None, *, low: float, high: float,
     if scale.tied:
         bounds = f"P{high:g} = maximum" if scale.at_median else f"P{low:g} = P{high:g}"
         return "B-TIES", f"{bounds} = {scale.high:g}; no labels"
-    samples = table[~table["tested"]].drop_duplicates("sample")["label"]
-    for name, label in (("low", 0), ("high", 1)):
-        if (found := int((samples == label).sum())) < min_per_class:
-            return "B-FEW", f"{found} {name} samples outside the test part, need {min_per_class}"
+    # Where every slide is tested once (leave-one-out), each round has other samples to train on.
+    for number in sorted(frozenset().union(*table["tested_in"])) or [0]:
+        held_out = table["tested_in"].map(lambda rounds, number=number: number in rounds)
+        samples = table[~held_out].drop_duplicates("sample")["label"]
+        for name, label in (("low", 0), ("high", 1)):
+            if (found := int((samples == label).sum())) < min_per_class:
+                where = f" of round {number}" if table["tested"].all() else ""
+                return "B-FEW", f"{found} {name} samples outside the test part{where}, need {min_per_class}"
     return "", ""
 
 

@@ -13,7 +13,7 @@ VERSION = {
     "tile": 2,
     "manifest": 2,
     "split": 2,
-    "label": 1,
+    "label": 2,
     "train": 2,
     "predict": 1,
     "consensus": 2,

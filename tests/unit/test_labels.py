@@ -276,7 +276,22 @@ def test_leave_one_out_must_say_that_it_fits_on_all(tmp_path):
     both = [str(folder / "round-1.tsv"), str(folder / "round-2.tsv")]
     with pytest.raises(InputError, match=r"every slide is tested in some round .*percentiles_fitted_on: all"):
         run(folder, trait="ERBB2", split=both)
-    assert run(folder, trait="ERBB2", split=both, fitted_on="all", min_per_class=0)[1]["fitted_samples"] == 40
+    assert run(folder, trait="ERBB2", split=both, fitted_on="all")[1]["fitted_samples"] == 40
+
+
+def test_in_leave_one_out_every_round_needs_both_classes_among_those_it_trains_on(tmp_path):
+    folder = cores(tmp_path, depth=0.0, tested=[f"A-{k:02d}" for k in range(20)])
+    second = read_table(folder / "round-1.tsv")
+    second["part"], second["round"] = np.where(second["patient"] == "B", "test", "train"), 2
+    write_table(second, folder / "round-2.tsv")
+    both = [str(folder / "round-1.tsv"), str(folder / "round-2.tsv")]
+    given = {"trait": "ERBB2", "split": both, "fitted_on": "all", "low": 50, "high": 50, "near": 0, "centre": "patient"}
+    table, summary = run(folder, **given, min_per_class=5)
+    least = min(int((rows["label"] == label).sum()) for _, rows in table.groupby("patient") for label in (0, 1))
+    assert summary["status"] == "ok" and least >= 5
+    summary = run(folder, **given, min_per_class=least + 1)[1]
+    assert summary["code"] == "B-FEW" and f"{least} " in summary["reason"]
+    assert re.search(rf"samples outside the test part of round [12], need {least + 1}$", summary["reason"])
 
 
 @pytest.mark.real
