@@ -198,6 +198,6 @@ def test_row_order_does_not_change_the_tables(cohort):
 def test_a_gdc_manifest_makes_a_cohort(cohort, tmp_path):
     manifest = tmp_path / "manifest.txt"
     uuid, md5 = "3ab80b58-b3f7-4097-9d42-e22670650ad5", "361e57cec75dcf6c042d4ea207b3d1cc"
-    manifest.write_text(f"id\tfilename\tmd5\n{uuid}\tTCGA-A2-A0T2-01Z-00-DX1.A.svs\t{md5}\n")
+    manifest.write_text(f"id\tfilename\tmd5\tsize\n{uuid}\tTCGA-A2-A0T2-01Z-00-DX1.A.svs\t{md5}\t9\n")
     made = cohort(slides=PLAIN, tables=[ALIQUOTS], gdc_manifest=str(manifest), slides_folder="data/gdc")
     assert made["slides"].loc[0, "md5"] == md5 and made["expression"].index.tolist() == ["TCGA-A2-A0T2"]

@@ -338,7 +338,8 @@ def slide(tmp_path_factory):
 
 def estimate_of(slide, tmp_path, **changes):
     arguments = {"method": "macenko", "size": 512, "mpp": 0.5, "max_pen": 0.1, "seed": 1}
-    paths = {"file": str(slide / "slide.tif"), "survey": str(slide / "slide.json"), "tissue": str(slide / "tissue.png")}
+    file = read_json(slide / "slide.json").get("file", "")
+    paths = {"file": file, "survey": str(slide / "slide.json"), "tissue": str(slide / "tissue.png")}
     stain.estimate_stain(**paths | arguments | changes, stain=str(tmp_path / "stain.json"))
     return read_json(tmp_path / "stain.json")
 

@@ -67,7 +67,8 @@ def test_a_file_that_cannot_be_had_fails_alone_and_is_named(study, keep):
     # The file is mended on the server: the same command fetches it alone, and nothing is cut twice.
     server.behaviours.clear()
     server.requests.clear()
-    assert snakemake(folder, *targets)[0] == 0
+    code, text = snakemake(folder, *targets)
+    assert code == 0, text
     assert {path for path, _ in server.requests} == {f"/data/{files[list(SLIDES)[-1]].parent.name}"}
     assert all((folder / path).exists() for path in targets)
     code, text = snakemake(folder, *targets)

@@ -1,70 +1,24 @@
 """The whole workflow on fifteen small synthetic slides, and what happens when it is asked again."""
 
-import os
 import re
-from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from histocarta.files import read_json, read_table, write_table
-from histocarta.simulate import PRESETS, UNUSABLE, simulate_cohort
-from workflow_kit import jobs, snakemake
+from histocarta.files import read_json, read_table
+from histocarta.simulate import UNUSABLE
+from workflow_kit import FLAT, STUDY, jobs, simulate_study, snakemake
 
 # Usable ones: five of each class train and validate, two test. One of them has two slides; on top come two patients
 # whose slides cannot be used (one is empty, one has no resolution).
 PATIENTS = 12
-FLAT = "flat"  # a trait that is the same in all patients: left out, and nothing else with it
-STUDY = {
-    "study": "tiny",
-    "seed": 3,
-    "max_excluded": 0.2,
-    "cohorts": {
-        "tiny": {
-            "slides": "data/slides.tsv",
-            "expression": [{"path": "data/expression.tsv"}],
-            "clinical": "data/clinical.tsv",
-            "spots": "data/spots.tsv",
-        }
-    },
-    "layouts": {"grid": {"size": 75, "min_sharpness": None}},
-    "tasks": {
-        "extremes": {
-            "layout": "grid",
-            "scheme": "halves",
-            "traits": ["A", "B", FLAT],
-            "labels": {"low": 50, "high": 50, "near": 0},
-            "model": {"network": "tiny", "size": 32, "batch_norm_momentum": 0.9},
-            "training": {
-                "validations_per_epoch": 1,
-                "min_steps": 4,
-                "max_validations": 2,
-                "all_rounds_in_one_job": True,
-            },
-            "vote": {"best": 1},
-        }
-    },
-    "splits": {"halves": {"test": 0.17, "validation": 0.25, "rounds": 2}},
-    "heterogeneity": [{"task": "extremes", "traits": ["A", "B"], "region": 2}],
-}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a study that ran to its report."""
     folder = tmp_path_factory.mktemp("study")
-    recipe = replace(PRESETS["small"], patients=PATIENTS)
-    here = Path.cwd()
-    os.chdir(folder)  # the sheet's paths are relative to the folder that the workflow runs in
-    try:
-        simulate_cohort(output="data", recipe=recipe, seed=1)
-    finally:
-        os.chdir(here)
-    expression = read_table(folder / "data" / "expression.tsv")
-    expression.loc[len(expression)] = [FLAT] + ["1.5"] * (expression.shape[1] - 1)
-    write_table(expression, folder / "data" / "expression.tsv")
-    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    (folder / "study.yaml").write_text(yaml.safe_dump(simulate_study(folder, patients=PATIENTS)))
     code, text = snakemake(folder)
     assert code == 0, text[-10000:]
     return folder

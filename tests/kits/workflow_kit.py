@@ -1,0 +1,90 @@
+"""How tests run the workflow: as a user does, from the checkout, on a study in a folder of its own."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from histocarta.files import read_table, write_table
+from histocarta.simulate import PRESETS, simulate_cohort
+
+ROOT = Path(__file__).parent.parent.parent
+LONGEST = 1200  # seconds: a job that cannot be scheduled waits for ever
+FLAT = "flat"  # a trait that is the same in all patients: left out, and nothing else with it
+STUDY = {
+    "study": "tiny",
+    "seed": 3,
+    "max_excluded": 0.2,
+    "cohorts": {
+        "tiny": {
+            "slides": "data/slides.tsv",
+            "expression": [{"path": "data/expression.tsv"}],
+            "clinical": "data/clinical.tsv",
+            "spots": "data/spots.tsv",
+        }
+    },
+    "layouts": {"grid": {"size": 75, "min_sharpness": None}},
+    "tasks": {
+        "extremes": {
+            "layout": "grid",
+            "scheme": "halves",
+            "traits": ["A", "B", FLAT],
+            "labels": {"low": 50, "high": 50, "near": 0},
+            "model": {"network": "tiny", "size": 32, "batch_norm_momentum": 0.9},
+            "training": {
+                "validations_per_epoch": 1,
+                "min_steps": 4,
+                "max_validations": 2,
+                "all_rounds_in_one_job": True,
+            },
+            "vote": {"best": 1},
+        }
+    },
+    "splits": {"halves": {"test": 0.17, "validation": 0.25, "rounds": 2}},
+    "heterogeneity": [{"task": "extremes", "traits": ["A", "B"], "region": 2}],
+}
+
+
+def simulate_study(folder, *, patients):
+    """Write the slides and sheets of the study ``STUDY`` into ``folder``; a copy of it, to be changed and written.
+
+    One of the ``patients`` has two slides; on top come two patients whose slides cannot be used (one is empty, one has
+    no resolution).
+    """
+    here = Path.cwd()
+    os.chdir(folder)  # the sheet's paths are relative to the folder that the workflow runs in
+    try:
+        simulate_cohort(output="data", recipe=replace(PRESETS["small"], patients=patients), seed=1)
+    finally:
+        os.chdir(here)
+    expression = read_table(folder / "data" / "expression.tsv")
+    expression.loc[len(expression)] = [FLAT] + ["1.5"] * (expression.shape[1] - 1)
+    write_table(expression, folder / "data" / "expression.tsv")
+    return copy.deepcopy(STUDY)
+
+
+def snakemake(folder, *arguments, profile="profiles/local", environment=os.environ):
+    """Run the workflow of the checkout on the study in ``folder``; its exit status and its words, errors included."""
+    study = ["--configfile", folder / "study.yaml", "--directory", folder]
+    command = [sys.executable, "-m", "snakemake", "--profile", profile, *study, *arguments]
+    own = {name: value for name, value in environment.items() if name != "SNAKEMAKE_PROFILE"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=own, **pipes, text=True, timeout=LONGEST)
+    return done.returncode, done.stdout
+
+
+def jobs(text):
+    """Rule and wildcards of every job that Snakemake names."""
+    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE)
+    found = [(rule, re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)) for rule, block in blocks]
+    return [(rule, dict(pair.split("=", 1) for pair in match[1].split(", ")) if match else {}) for rule, match in found]
+
+
+def write_benchmark(path, seconds, cpu):
+    """A benchmark file of Snakemake's: seconds on the clock and CPU seconds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = "s h:m:s max_rss max_vms max_uss max_pss io_in io_out mean_load cpu_time"
+    path.write_text("\t".join(head.split()) + f"\n{seconds}\t0:00:01\t1\t1\t1\t1\t0\t0\t99\t{cpu}\n")
