@@ -27,7 +27,7 @@ QUIET = 0.2  # cores that other processes may use while two sides are compared b
 TRAINING = {
     "learning_rate": 1e-3, "validations_per_epoch": 4, "min_steps": 1, "max_validations": 100, "plateau": 10,
     "stop": 30, "xla": False, "gpus": 1, "shuffle_buffer": 256, "augment": ["horizontal", "vertical"],
-    "max_validation_tiles": None,
+    "max_validation_tiles": None, "require_gpu": True,
 }  # fmt: skip
 
 

@@ -77,9 +77,7 @@ for TASK, SETTING in STUDY.tasks.items():
             gpu=min(1, SETTING.training.gpus),  # one process scores on one card
             mem_mb=scoring_mb(size=SETTING.model.size, batch=SETTING.training.batch),
         params:
-            gpus=SETTING.training.gpus,
-            batch=SETTING.training.batch,
-            precision=SETTING.training.precision,
+            call=SETTING.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"}),
             version=VERSION["predict"],
         script:
             "../scripts/score_tiles.py"

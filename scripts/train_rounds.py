@@ -1,9 +1,10 @@
 """Train one trait's model of one or more rounds."""
 
 from histocarta.logs import recorded
-from histocarta.training import train_rounds
 
 with recorded(snakemake.log[0]):
+    from histocarta.training import train_rounds  # TensorFlow speaks when it is imported: into the log
+
     train_rounds(
         **snakemake.input,
         **snakemake.output,

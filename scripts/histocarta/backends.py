@@ -2,6 +2,7 @@
 
 # Keras, TensorFlow and JAX are imported where they are used: the Snakefile imports this module, and JAX is optional.
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+NO_CARD = ("", "-1", "NoDevFiles")  # what CUDA_VISIBLE_DEVICES says where no card was given
 Weights = tuple[list[Any], list[Any]]  # tensors of the backend: trainable ones and others
 Compiled = Callable[[Weights, "tf.Tensor"], np.ndarray]  # from uint8 tiles to scores
 
@@ -29,6 +31,7 @@ class Backend:
     one_size : another size of batch is another compilation (minutes for Inception v3), so last batches are filled up.
     limit : holds the process to its share of the machine (gpus; threads, None: all), before anything is computed. A
         backend by itself takes as many threads as there are cores, whatever Snakemake gave its job.
+    gpus : those that the library sees.
     prepare : makes the process ready to train (gpus, precision, xla); networks are built in the context it returns.
     compile : turns a model into a function that is traced once, for the weights of every model of its architecture.
     """
@@ -38,6 +41,7 @@ class Backend:
     always_xla: bool
     one_size: bool
     limit: Callable[..., None]
+    gpus: Callable[[], list[Any]]
     prepare: Callable[..., AbstractContextManager]
     compile: Callable[["keras.Model"], Compiled]
 
@@ -57,6 +61,20 @@ def backend_named(name: str) -> Backend:
             "unset it for tensorflow"
         )
     return BACKENDS[name]
+
+
+def check_gpus(*, gpus: int, required: bool) -> None:
+    """Raise InputError where a job that asks for ``gpus`` was given one, by CUDA_VISIBLE_DEVICES, and none is seen.
+
+    Its CUDA libraries are missing then, and it would go on on the CPU, some fifty times slower, without a word. Where a
+    GPU is not ``required`` it says so and goes on. SLURM's own variables are no help: the executor deletes them.
+    """
+    given, backend = os.environ.get("CUDA_VISIBLE_DEVICES", ""), backend_in_use()
+    if gpus and given not in NO_CARD and not backend.gpus():
+        what = f"M-NOGPU Expected GPU {given} (CUDA_VISIBLE_DEVICES), found none in {backend.name}"
+        if required:
+            raise InputError(f"{what}; install its CUDA libraries (README), or set training.require_gpu: false")
+        print(f"{what}; going on on the CPU (training.require_gpu: false)", file=sys.stderr, flush=True)
 
 
 def check_backend(environment: Mapping[str, str]) -> None:
@@ -83,12 +101,17 @@ def _limit_tensorflow(*, gpus: int, threads: int | None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
+def _gpus_tensorflow() -> list[Any]:
+    import tensorflow as tf
+
+    return tf.config.list_logical_devices("GPU")
+
+
 def _prepare_tensorflow(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
     """No GPU (0), the one that is there or the CPU (1), or that many in step (more)."""
     import tensorflow as tf
 
-    found = tf.config.list_logical_devices("GPU")
-    _check_given(gpus, found, "TensorFlow")
+    found = _gpus_tensorflow()
     strategy = tf.distribute.get_strategy()
     if gpus > 1:
         devices = found or tf.config.list_logical_devices("CPU")
@@ -115,9 +138,14 @@ def _limit_jax(*, gpus: int, threads: int | None) -> None:
         os.environ["NPROC"] = str(threads)  # read by XLA when it first looks for the CPU
 
 
+def _gpus_jax() -> list[Any]:
+    import jax
+
+    return [device for device in jax.devices() if device.platform == "gpu"]
+
+
 def _prepare_jax(*, gpus: int, precision: str, xla: bool) -> AbstractContextManager:
     """No GPU (0), or the first that is there or the CPU (1)."""
-    import jax
 
     if gpus > 1:
         raise InputError(
@@ -127,7 +155,6 @@ def _prepare_jax(*, gpus: int, precision: str, xla: bool) -> AbstractContextMana
     if not xla:
         # Read when JAX first looks for devices. On a CPU its results are repeatable as they are.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-    _check_given(gpus, [device for device in jax.devices() if device.platform == "gpu"], "JAX")
     return nullcontext()
 
 
@@ -169,18 +196,6 @@ def _leave_gpus_to_jax() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
-def _check_given(gpus: int, found: list[Any], library: str) -> None:
-    """Raise InputError where a scheduler gave a GPU that ``library`` cannot see.
-
-    Its CUDA libraries are missing then, and it would train on the CPU without a word.
-    """
-    given = os.environ.get("SLURM_JOB_GPUS", "")
-    if gpus and given and not found:
-        raise InputError(
-            f"M-NOGPU Expected GPU {given}, given by SLURM, found none in {library}; install its CUDA libraries"
-        )
-
-
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
@@ -190,6 +205,7 @@ BACKENDS: dict[str, Backend] = {
             always_xla=False,
             one_size=False,
             limit=_limit_tensorflow,
+            gpus=_gpus_tensorflow,
             prepare=_prepare_tensorflow,
             compile=_compile_tensorflow,
         ),
@@ -199,6 +215,7 @@ BACKENDS: dict[str, Backend] = {
             always_xla=True,
             one_size=True,
             limit=_limit_jax,
+            gpus=_gpus_jax,
             prepare=_prepare_jax,
             compile=_compile_jax,
         ),

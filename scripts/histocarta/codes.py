@@ -72,12 +72,20 @@ LEDGER = {
 # These stop a job, or stand in its log: they never reach the ledger.
 MESSAGES = {
     "B-STATUS": "a vital status in unknown words",
+    "D-AUTH": "a slide that the GDC does not give to you",
+    "D-DISK": "no room for a slide",
+    "D-GONE": "a slide that the GDC does not have, or no longer",
+    "D-MD5": "a slide that is not the manifest's, several times",
+    "D-NET": "a server that does not answer",
+    "D-REDIRECT": "a server that points to an address that is not safe, or in circles",
+    "D-REFUSED": "a server that refuses a slide",
+    "D-TOKEN": "a GDC token that is missing, or open to others",
     "I-MODEL": "a model file that is damaged, or unlike the other rounds'",
     "I-NAN": "a model whose scores are not numbers",
     "M-BACKEND": "Keras backend that is not supported or not installed",
     "M-CHECKPOINT": "a checkpoint that cannot be used; training goes on from the one before it",
     "M-FINGERPRINT": "checkpoints of other settings or data; training starts anew",
-    "M-LOCK": "another job trains the same models",
-    "M-NOGPU": "fewer GPUs than asked for",
+    "M-LOCK": "another job trains the same models, or downloads the same slide",
+    "M-NOGPU": "fewer GPUs than asked for, or given",
     "M-SHARD": "a shard that does not hold the tiles that the manifest says",
 }

@@ -80,7 +80,7 @@ def page() -> str:
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
     order = ["Study", "Cohort", "ExpressionTable", "Layout", "Task", "Labels", "Model", "Training", "Vote", "Scheme",
-             "Heterogeneity", "Survival"]  # fmt: skip
+             "Heterogeneity", "Survival", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from histocarta import models as networks
 from histocarta import pipeline
-from histocarta.backends import Weights, backend_in_use
+from histocarta.backends import Weights, backend_in_use, check_gpus
 from histocarta.files import read_json, read_table, write_table
 from histocarta.progress import progress
 
@@ -26,16 +26,18 @@ def score_tiles(
     batch: int,
     precision: str,
     gpus: int = 1,
+    require_gpu: bool = True,
     threads: int | None = None,
 ) -> None:
     """Write the scores of all tiles of the cohort (slide, row, col, score), one file per model.
 
     Slides come in the manifest's order and tiles row by row. A model that is an empty archive (an excluded round)
-    gives a table without rows. With ``gpus`` 0 those that there are stay hidden; ``threads`` are those of
-    the CPU that the job may use (None: all). Raises InputError for a damaged model
-    or shard, ArithmeticError for a score that is not a number.
+    gives a table without rows. With ``gpus`` 0 those that there are stay hidden; ``threads`` are those of the CPU
+    that the job may use (None: all). Raises InputError for a damaged model or shard, and where a GPU was given that
+    cannot be seen (unless ``require_gpu`` is off); ArithmeticError for a score that is not a number.
     """
     backend_in_use().limit(gpus=gpus, threads=threads)
+    check_gpus(gpus=gpus, required=require_gpu)
     excluded = read_json(summary)["status"] != "ok"
     usable = [not excluded and networks.holds_model(path) for path in models]
     chosen = [path for path, use in zip(models, usable, strict=True) if use]

@@ -1,7 +1,9 @@
 """Where a job's words go: everything it and its libraries print, errors too, into its log file."""
 
 import os
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ def recorded(log: str) -> Iterator[None]:
         # File descriptors, not sys.stdout: TensorFlow, libvips and OpenCV write from C.
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
+        print(_place(), file=sys.stderr, flush=True)
         try:
             yield
         except InputError as error:
@@ -34,3 +37,10 @@ def recorded(log: str) -> Iterator[None]:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+
+
+def _place() -> str:
+    """When and where the job runs, and the cards that it was given: the first questions of whoever reads a log."""
+    job = f", SLURM job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+    cards = f", GPU {os.environ['CUDA_VISIBLE_DEVICES']}" if os.environ.get("CUDA_VISIBLE_DEVICES") else ""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S')} on {socket.gethostname()}{job}{cards}"

@@ -169,6 +169,10 @@ class Training(Section):
     augment: list[Literal["horizontal", "vertical"]] = Field(
         ["horizontal", "vertical"], description="random flips of training tiles, independent of each other"
     )
+    require_gpu: bool = Field(
+        True,
+        description="an error where CUDA_VISIBLE_DEVICES names a GPU and none is seen; false: a warning, and the CPU",
+    )
     all_rounds_in_one_job: bool = Field(False, description="train all rounds of a trait in one process")
     max_validation_tiles: Annotated[int, Field(ge=1)] | None = Field(
         None, description="most tiles scored at one validation; null: all"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from histocarta import models as networks
 from histocarta import pipeline
-from histocarta.backends import backend_in_use
+from histocarta.backends import backend_in_use, check_gpus
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, sha256, write_json
 from histocarta.locks import only_writer
@@ -138,6 +138,7 @@ def make_learner(settings: Settings) -> Learner:
     """Build and compile the network on the devices that ``training.gpus`` asks for."""
     training, backend = settings.training, backend_in_use()
     devices = backend.prepare(**{key: training[key] for key in ("gpus", "precision", "xla")})
+    check_gpus(gpus=training["gpus"], required=training["require_gpu"])
     build = {key: value for key, value in settings.model.items() if key != "weights"}
     with devices:
         model = networks.build_model(settings.task, precision=training["precision"], **build)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from histocarta import backends, training
-from histocarta.backends import BACKENDS, backend_in_use, check_backend
+from histocarta.backends import BACKENDS, NO_CARD, backend_in_use, check_backend, check_gpus
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json
 from histocarta.inference import score_tiles
@@ -247,13 +247,21 @@ def no_gpu(monkeypatch):
     return monkeypatch
 
 
-@pytest.mark.parametrize(("name", "library"), [("tensorflow", "TensorFlow"), ("jax", "JAX")])
-def test_a_gpu_that_the_scheduler_gave_but_the_backend_cannot_see_is_an_error(no_gpu, name, library):
-    no_gpu.setenv("SLURM_JOB_GPUS", "0")
-    with pytest.raises(InputError, match=rf"M-NOGPU Expected GPU 0, given by SLURM, found none in {library}"):
-        BACKENDS[name].prepare(**PLAIN)
-    no_gpu.delenv("SLURM_JOB_GPUS")
-    BACKENDS[name].prepare(**PLAIN)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_gpu_that_the_scheduler_gave_but_the_backend_cannot_see_is_an_error(no_gpu, capsys, name):
+    no_gpu.setattr(backends, "backend_in_use", lambda: BACKENDS[name])
+    no_gpu.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(
+        InputError, match=rf"M-NOGPU Expected GPU 0 \(CUDA_VISIBLE_DEVICES\), found none in {name}; install"
+    ):
+        check_gpus(gpus=1, required=True)
+    check_gpus(gpus=0, required=True)
+    assert capsys.readouterr().err == ""
+    check_gpus(gpus=1, required=False)
+    assert "found none in" in capsys.readouterr().err
+    for none in NO_CARD:
+        no_gpu.setenv("CUDA_VISIBLE_DEVICES", none)
+        check_gpus(gpus=1, required=True)
 
 
 def test_fewer_gpus_than_asked_for_are_an_error(no_gpu):
