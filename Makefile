@@ -1,4 +1,5 @@
 # make demo   the whole workflow on a synthetic cohort     make test    unit, DAG and small end-to-end tests
+# make doctor CONFIG=config/mine.yaml   whether a study can run here; make costs CONFIG=… what it will take
 # Everything runs in .venv, made from requirements.lock with any Python 3.11, 3.12 or 3.13.
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -8,10 +9,10 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint her2st her2st-small tcga-luad-table recovery bench lock generated clean
+.PHONY: help demo test lint doctor costs her2st her2st-small tcga-luad-table recovery bench lock generated clean
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear .venv
@@ -37,6 +38,11 @@ lint: .venv/ready data/demo/slides.tsv
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check --compact-diff Snakefile rules
 	$(SNAKEMAKE) --lint
+
+# Whether a study can run here, and what it will take: make doctor CONFIG=config/mine.yaml
+CONFIG ?= config/demo.yaml
+doctor costs: .venv/ready
+	$(BIN)/python -m histocarta.$@ --configfile $(CONFIG)
 
 # REAL_DATA is the folder with the real sections (her2st/), slides and tables.
 need_real_data = @test -n "$(REAL_DATA)" || { echo "Say where the real data is: make $@ REAL_DATA=<folder>"; exit 2; }

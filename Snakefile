@@ -8,8 +8,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# --configfile chooses the study; without it the demo is read. (A default that is merged with the chosen study would
-# leave the demo's cohorts in everybody's runs.)
+# Without --configfile. (A default that is merged with the chosen study would leave the demo's cohorts in everybody's runs.)
 if "cohorts" not in config:
 
     configfile: "config/demo.yaml"
@@ -44,11 +43,16 @@ include: "rules/statistics.smk"
 include: "rules/report.smk"
 
 
-localrules:
-    all,
-
-
 rule all:
     default_target: True
     input:
         collect("results/{cohort}/report.html", cohort=STUDY.cohorts),
+    localrule: True
+
+
+onsuccess:
+    close_runs(failed=False, log=log)
+
+
+onerror:
+    close_runs(failed=True, log=log)

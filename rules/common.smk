@@ -1,13 +1,17 @@
 # Reads:  the study (config), KERAS_BACKEND, and of each cohort the slide sheet only.
 # Writes: nothing. Holds the study and the small functions that tell a job about its cohort or slide.
 import os
+import shutil
+import sys
 from pathlib import Path
 
 from histocarta.backends import check_backend
 from histocarta.config import read_study
+from histocarta.costs import stage_of
 from histocarta.errors import InputError
 from histocarta.footprint import scoring_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
+from histocarta.runs import close_run
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
@@ -38,6 +42,16 @@ def gdc_md5(wildcards):
 def gdc_size(wildcards):
     """The manifest's size of a slide file, bytes."""
     return int(GDC[f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"]["size"])
+
+
+def close_runs(*, failed, log):
+    """Say how the run ended, and write run.json for each cohort that has results."""
+    has_cards = shutil.which("sbatch") or shutil.which("nvidia-smi")  # else a job's `gpu` is a core
+    rules = [rule for rule in workflow.rules if has_cards and rule.benchmark and "gpu" in rule.resources]
+    gpus = {stage_of(str(rule.benchmark)): rule.resources["gpu"].value for rule in rules}
+    for folder in [f"results/{cohort}" for cohort in STUDY.cohorts]:
+        if Path(folder).is_dir():
+            print(close_run(folder, failed=failed, log=log, gpus=gpus), file=sys.stderr)
 
 
 def kept_or_temporary(path):

@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow.parquet as parquet
-import yaml
 
 from histocarta.cohort import prepare_cohort
-from histocarta.config import Study, read_study
+from histocarta.config import Study, read_study_file
 from histocarta.errors import InputError, nearest
 from histocarta.expression import find_trait
 from histocarta.files import write_table
@@ -115,12 +114,6 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
-def _read_config(path: str) -> Any:
-    if not Path(path).is_file():
-        raise InputError(f"Expected a study's configuration, found no file {path}.")
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of the choice."""
     parser = argparse.ArgumentParser(description="Choose a task's traits from a panel by their variance in a cohort.")
@@ -131,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cohort", help="needed where the study has several")
     given = parser.parse_args(arguments)
     try:
-        panel, study = read_traits(given.panel), read_study(_read_config(given.configfile))
+        panel, study = read_traits(given.panel), read_study_file(given.configfile)
         sheet = choose_for_study(study, panel=panel, highest=given.highest, task=given.task, cohort=given.cohort)
     except InputError as error:
         parser.error(str(error))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from histocarta.crosschecks import disagreements, repeated_keys
@@ -41,6 +42,13 @@ def read_study(mapping: Mapping[str, Any], *, files: Iterable[str | Path] = ()) 
     if problems:
         raise InputError(_joined(problems))
     return _filled(study)
+
+
+def read_study_file(path: str | Path) -> Study:
+    """The study in a YAML file, for commands that run without Snakemake."""
+    if not Path(path).is_file():
+        raise InputError(f"Expected a study's configuration, found no file {path}.")
+    return read_study(yaml.safe_load(Path(path).read_text(encoding="utf-8")), files=[path])
 
 
 def set_by_study(study: Study) -> dict[str, dict[str, Any]]:
