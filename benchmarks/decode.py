@@ -21,8 +21,9 @@ import simplejpeg
 from histocarta.reader import open_reader, window_width
 from histocarta.tissue import background_share
 from machine import finding, machine
+from mosaic import slides_in
 from scipy.stats import spearmanr
-from tiling import MPP, QUALITY, slides_in
+from tiling import MPP, QUALITY
 
 MODEL = Path("results/demo/traits/B/extremes/round-1/model.keras")
 BATCH = 64
@@ -90,7 +91,7 @@ def main() -> None:
     low, _ = load_scorer([str(options.model)], precision="mixed_bfloat16")
     score, size = load_scorer([str(options.model)], precision="float32")
     with tempfile.TemporaryDirectory() as temporary:
-        slide = slides_in(options.folder or Path(temporary))[-1]
+        slide = slides_in(options.folder or Path(temporary), data=Path(os.environ["REAL_DATA"]))[-1]
         exact, dct = cut_both_ways(slide, size=size, number=options.tiles)
     sides = {"exact": exact, "dct": dct, "mirrored": np.ascontiguousarray(exact[:, :, ::-1])}
     scores = {name: score_all(tiles, score) for name, tiles in sides.items()}

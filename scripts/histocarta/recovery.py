@@ -7,7 +7,11 @@ the figures and end with status 1 where a bound does not hold.
 
 import argparse
 import math
+import os
+import platform
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -171,7 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = pd.DataFrame([asdict(one) for one in figures])
     print(table.round(3).to_string(index=False, na_rep="-"))
     if given.table:
-        write_table(table.round(4), given.table)
+        write_table(
+            table.round(4).assign(date=time.strftime("%Y-%m-%d"), commit=_commit(), machine=_machine()), given.table
+        )
     checks = study_checks(figures) if given.study else demo_checks(figures)
     for check in checks:
         print(f"{'holds' if check.holds else 'FAILS'}  {check.bound}: {check.found}")
@@ -216,6 +222,21 @@ def _existing(path: Path, advice: str) -> Path:
     if not path.is_file():
         raise InputError(f"Expected {path}, found no such file; {advice}.")
     return path
+
+
+def _commit() -> str:
+    """The checkout's commit, with a + where files differ from it."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "not a checkout"
+
+
+def _machine() -> str:
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return f"{len(os.sched_getaffinity(0))} cores, {names[0] if names else platform.machine()}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
 
 
 def _number(value: float) -> str:
