@@ -194,13 +194,13 @@ def _slurm() -> Iterator[Finding]:
         return
     shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False).stdout
     age = re.search(r"MinJobAge\s*=\s*(\d+)", shown)
-    if age and int(age[1]) >= SHORTEST_MEMORY:
+    if not age:
+        yield Finding("note", "SLURM is installed, but its controller does not answer")
+    elif int(age[1]) >= SHORTEST_MEMORY:
         yield Finding("note", "SLURM without accounting: set slurm-status-command: squeue in profiles/slurm")
     else:
-        held = f"only {age[1]} s" if age else "no one knows how long"
-        yield Finding(
-            "FAULT", f"SLURM has no accounting and remembers jobs for {held}; ask for MinJobAge of 120 s or more"
-        )
+        what = f"SLURM has no accounting and remembers jobs for only {age[1]} s"
+        yield Finding("FAULT", f"{what}; ask for MinJobAge of {SHORTEST_MEMORY} s or more")
 
 
 def _named(names: Iterable[str], lead: str) -> str:
