@@ -12,6 +12,7 @@ import tensorflow as tf
 from histocarta.errors import InputError
 
 CYCLE = 32  # shards read in turns: a batch of neighbouring tiles of one slide teaches little
+AHEAD = 4  # batches that are ready before they are asked for
 FLIPS = {"horizontal": 1, "vertical": 0}  # axis of the image that each reverses
 _FEATURES = {
     name: tf.io.FixedLenFeature([], kind) for name, kind in (("image", tf.string), ("row", tf.int64), ("col", tf.int64))
@@ -81,16 +82,15 @@ def training_batches(
     """
     n_tiles = int(slides["n_tiles"].sum())
     shards, labels = slides["shard"].to_numpy(str), slides["label"].to_numpy(np.float32)
+    threads = _threads()
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         seeds = tf.random.stateless_uniform([2], _pair(seed, number), minval=None, maxval=None, dtype=tf.int64)
         order = tf.data.Dataset.from_tensor_slices((shards, labels))
         order = order.shuffle(len(shards), seed=seeds[0], reshuffle_each_iteration=False)
+        cycle = min(CYCLE, len(shards))
         records = order.interleave(
-            _labelled_records,
-            cycle_length=min(CYCLE, len(shards)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            _labelled_records, cycle_length=cycle, num_parallel_calls=min(threads, cycle), deterministic=True
         )
         return records.shuffle(min(shuffle_buffer, n_tiles), seed=seeds[1], reshuffle_each_iteration=False)
 
@@ -101,8 +101,8 @@ def training_batches(
 
     passes = tf.data.Dataset.counter(start=first // n_tiles).flat_map(one_pass)
     numbered = passes.skip(first % n_tiles).enumerate(start=first)  # skipped before they are decoded
-    tiles = numbered.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return tiles.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    tiles = numbered.map(prepare, num_parallel_calls=threads, deterministic=True)
+    return _untuned(tiles.batch(batch, drop_remainder=True))
 
 
 def ordered_batches(
@@ -129,9 +129,9 @@ def ordered_batches(
         return tf.ensure_shape(tf.pad(images, [[0, missing], *[[0, 0]] * 3]), [batch, size, size, 3]), places
 
     total = int(np.sum(-(-slides["n_tiles"].to_numpy() // strides)))
-    tiles = table.flat_map(records).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    tiles = table.flat_map(records).map(prepare, num_parallel_calls=_threads(), deterministic=True)
     batches = tiles.batch(batch).apply(tf.data.experimental.assert_cardinality(-(-total // batch)))
-    return (batches.map(filled) if fill else batches).prefetch(tf.data.AUTOTUNE)
+    return _untuned(batches.map(filled) if fill else batches)
 
 
 def decode_tile(jpeg: tf.Tensor, *, size: int) -> tf.Tensor:
@@ -157,6 +157,22 @@ def flip_tile(image: tf.Tensor, *, seed: int, index: tf.Tensor, augment: Sequenc
             draws[number] < 0.5, lambda image=image, axis=axis: tf.reverse(image, [axis]), lambda image=image: image
         )
     return image
+
+
+def _threads() -> int:
+    """Threads that the process was given (``Backend.limit``), else one per core that it may run on."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """``batches``, made ahead by a fixed number.
+
+    tf.data's own tuning of such numbers knows the machine's cores, not the job's. And its thread sleeps for up to 60 s
+    at a time, the longer the older it is; an iterator that ends meanwhile waits for it now and then.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(AHEAD).with_options(options)
 
 
 def _labelled_records(shard: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
