@@ -41,6 +41,7 @@ include: "rules/training.smk"
 include: "rules/maps.smk"
 include: "rules/statistics.smk"
 include: "rules/report.smk"
+include: "rules/run.smk"
 
 
 rule all:
@@ -48,11 +49,3 @@ rule all:
     input:
         collect("results/{cohort}/report.html", cohort=STUDY.cohorts),
     localrule: True
-
-
-onsuccess:
-    close_runs(failed=False, log=log)
-
-
-onerror:
-    close_runs(failed=True, log=log)

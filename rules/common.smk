@@ -1,17 +1,13 @@
 # Reads:  the study (config), KERAS_BACKEND, and of each cohort the slide sheet only.
 # Writes: nothing. Holds the study and the small functions that tell a job about its cohort or slide.
 import os
-import shutil
-import sys
-from pathlib import Path
 
 from histocarta.backends import check_backend
 from histocarta.config import read_study
-from histocarta.costs import stage_of
 from histocarta.errors import InputError
 from histocarta.footprint import scoring_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
-from histocarta.runs import close_run
+from histocarta.preflight import is_absent
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
@@ -44,16 +40,6 @@ def gdc_size(wildcards):
     return int(GDC[f"{wildcards.folder}/{wildcards.uuid}/{wildcards.filename}"]["size"])
 
 
-def close_runs(*, failed, log):
-    """Say how the run ended, and write run.json for each cohort that has results."""
-    has_cards = shutil.which("sbatch") or shutil.which("nvidia-smi")  # else a job's `gpu` is a core
-    rules = [rule for rule in workflow.rules if has_cards and rule.benchmark and "gpu" in rule.resources]
-    gpus = {stage_of(str(rule.benchmark)): rule.resources["gpu"].value for rule in rules}
-    for folder in [f"results/{cohort}" for cohort in STUDY.cohorts]:
-        if Path(folder).is_dir():
-            print(close_run(folder, failed=failed, log=log, gpus=gpus), file=sys.stderr)
-
-
 def kept_or_temporary(path):
     """``path``, deleted once nothing needs it any more where the study does not keep its slides."""
     return path if STUDY.downloads.keep_slides else temp(path)
@@ -76,9 +62,9 @@ def slide_row(wildcards):
 def slide_file(wildcards):
     """The file that OpenSlide opens: the sheet's own, or the pyramid made from a plain image."""
     row = SLIDES[wildcards.cohort].loc[wildcards.slide]
-    if row["exclude"]:
-        return []  # a slide that the sheet excludes need not be there, nor be downloaded
     file = row["file"]
+    if row["exclude"] or (file not in GDC and is_absent(file, slide=wildcards.slide, cohort=wildcards.cohort)):
+        return []  # a slide that is left out need not be there, nor be downloaded
     return f"results/{wildcards.cohort}/images/{pyramid_name(file)}.tif" if is_plain_image(file) else file
 
 

@@ -18,6 +18,7 @@ LEDGER = {
     "B-NEGATIVE": "negative survival time",
     "B-NOEVENT": "no vital status",
     "B-REPEATED": "a patient on several lines; the first one counts",
+    "S-ABSENT": "file not there",
     "S-OPEN": "file cannot be opened",
     "S-READ": "pixels cannot be read",
     "S-MPP": "no microns per pixel",
@@ -87,5 +88,7 @@ MESSAGES = {
     "M-FINGERPRINT": "checkpoints of other settings or data; training starts anew",
     "M-LOCK": "another job trains the same models, or downloads the same slide",
     "M-NOGPU": "fewer GPUs than asked for, or given",
+    "M-STAGE": "no room, or no folder, for tiles on the node's own disk",
+    "W-RUNNING": "jobs of a run that was killed are still at work",
     "M-SHARD": "a shard that does not hold the tiles that the manifest says",
 }

@@ -49,7 +49,13 @@ def prepare_cohort(
     survival = pd.DataFrame({"patient": [], "time": [], "event": []}).astype({"patient": str, "event": int})
     if clinical_sheet:
         survival, without = read_clinical(clinical_sheet, time_unit=time_unit)
-        patients |= set(survival["patient"]) | set(without.loc[without["outcome"] == "excluded", "item"])
+        followed = set(survival["patient"]) | set(without.loc[without["outcome"] == "excluded", "item"])
+        if not followed & set(sheet["patient"]):
+            raise InputError(
+                f"Expected slides and survival of the same patients, found no patient of a slide in {clinical_sheet}: "
+                f"slides are of patients such as {min(sheet['patient'])!r}, the sheet has {min(followed)!r}"
+            )
+        patients |= followed
         left_out.append(without)
     values, types, without = _joined_tables(tables, patients=patients, with_slides=measured, sample_types=sample_types)
     left_out += [without, _ignored(slides_sheet)]
@@ -149,7 +155,11 @@ def _joined_tables(
     joined = pd.concat(frames, axis=1)
     twice = joined.columns[joined.columns.duplicated()].unique()
     if len(twice):
-        raise InputError(f"Expected every trait in one expression table, found in several: {', '.join(twice[:5])}")
+        both = [table["path"] for table, frame in zip(tables, frames, strict=True) if twice[0] in frame]
+        raise InputError(
+            f"Expected every trait in one expression table, found {twice[0]!r} in {' and in '.join(both)} "
+            f"({len(twice)} such name(s)); leave it out of one"
+        )
     return joined.sort_index().rename_axis("sample"), types, pd.concat(left_out, ignore_index=True)
 
 

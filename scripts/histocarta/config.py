@@ -48,7 +48,12 @@ def read_study_file(path: str | Path) -> Study:
     """The study in a YAML file, for commands that run without Snakemake."""
     if not Path(path).is_file():
         raise InputError(f"Expected a study's configuration, found no file {path}.")
-    return read_study(yaml.safe_load(Path(path).read_text(encoding="utf-8")), files=[path])
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"Expected a configuration in YAML, found what cannot be read in {path}: {said}") from error
+    return read_study(content, files=[path])
 
 
 def set_by_study(study: Study) -> dict[str, dict[str, Any]]:

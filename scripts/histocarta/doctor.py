@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +19,12 @@ import pandas as pd
 import pyarrow.parquet as parquet
 
 from histocarta.codes import LEDGER
-from histocarta.cohort import prepare_cohort
 from histocarta.config import Study, read_study_file
 from histocarta.errors import InputError
 from histocarta.expression import find_trait
 from histocarta.files import read_table, sha256
 from histocarta.formats import is_plain_image
+from histocarta.preflight import cleaned_sheets
 from histocarta.progress import progress
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.slides import SlideFault, check_pixels, open_slide, resolve_mpp
@@ -80,11 +79,7 @@ def _libraries() -> Iterator[Finding]:
 
 def _tables(study: Study, name: str) -> Iterator[Finding]:
     """What is left of the expression and clinical tables, and traits that no table has."""
-    with tempfile.TemporaryDirectory() as folder:
-        names = {"slides": "slides.tsv", "expression": "expression.parquet", "clinical": "clinical.parquet",
-                 "exclusions": "exclusions.tsv"}  # fmt: skip
-        paths = {key: f"{folder}/{file}" for key, file in names.items()}
-        prepare_cohort(**study.cohorts[name].preparation(), **paths)
+    with cleaned_sheets(study.cohorts[name]) as paths:
         slides, left_out = read_table(paths["slides"]), read_table(paths["exclusions"])
         columns = [column for column in parquet.read_schema(paths["expression"]).names if column != "sample"]
         samples = set(pd.read_parquet(paths["expression"], columns=[]).index)

@@ -140,7 +140,13 @@ def _load_parquet(path: str | Path, *, choose: Chooser | None, by_traits: bool) 
             f"Expected a whole Parquet file, found a damaged one: {path}; fetch it again ({said})"
         ) from error
     if isinstance(frame.index, pd.RangeIndex):
-        frame = frame.set_index(frame.columns[0])
+        first = frame.columns[0]
+        if pd.api.types.is_numeric_dtype(frame[first]):
+            raise InputError(
+                f"Expected names in the index or the first column of {path}, found numbers in column {str(first)!r}; "
+                "write it with its index"
+            )
+        frame = frame.set_index(first)
     frame.index, frame.columns = frame.index.astype(str), frame.columns.astype(str)
     check_columns([str(frame.index.name or ""), *frame.columns], path=path)
     samples, other = (frame.columns, frame.index) if by_traits else (frame.index, frame.columns)

@@ -30,7 +30,7 @@ def read_slides(path: str | Path) -> pd.DataFrame:
     table = named_columns(read_text_table(path), path=path)
     problems, rows = [], table.to_dict("records")
     for line, row in zip(table.index, rows, strict=True):
-        problems += [f"line {line}: {fault}" for fault in (*region_faults(row), *_faults(row))]
+        problems += [f"line {line}, {fault}" for fault in (*region_faults(row), *_faults(row))]
     table = pd.DataFrame(rows, index=table.index, columns=table.columns)
     for slide, lines in table.index.to_series().groupby(table["slide"].to_numpy()):
         if len(lines) > 1:
@@ -97,19 +97,26 @@ def mpp_of_file(file: str, *, slides: pd.DataFrame) -> str:
 
 def read_traits(traits: str | Path | Sequence[str]) -> list[str]:
     """Trait names from a list, or from the column ``trait`` (else the only column) of a sheet; each named once."""
-    where = "the config"
+    where, places = "the config", []
     if isinstance(traits, str | Path):
         where, table = str(traits), read_text_table(traits)
         if "trait" not in table and table.shape[1] > 1:
             require_columns(table, ["trait"], path=traits)
         column = "trait" if "trait" in table else table.columns[0]
         # A plain list has no header: its first line is a trait like the others.
-        traits = list(table[column]) if column == "trait" else [column, *table[column]]
-    names = list(traits)
-    faults = [f"{name!r} (letters, digits, . _ | @ -)" for name in names if not TRAIT_NAME.fullmatch(str(name))]
-    faults += [f"{name!r} stands more than once" for name in sorted({name for name in names if names.count(name) > 1})]
-    if faults or not names:
-        raise InputError(f"Expected trait names in {where}, found {'; '.join(faults) or 'none'}")
+        header = [] if column == "trait" else [column]
+        traits, places = [*header, *table[column]], [*(table.index[:1] - 1)[: len(header)], *table.index]
+    names, faults, first = list(traits), [], {}
+    for number, name in enumerate(names):
+        place = f"line {places[number]}: " if places else ""
+        if not TRAIT_NAME.fullmatch(str(name)):
+            faults.append(f"{place}{name!r} (expected letters, digits, . _ | @ -)")
+        elif name in first:
+            faults.append(f"{place}{name!r} stands{f' on line {first[name]}' if places else ''} already")
+        first.setdefault(name, places[number] if places else number)
+    if not names:
+        raise InputError(f"Expected trait names in {where}, found none")
+    fail(faults, path=where, what="trait names, each once,")
     return names
 
 

@@ -55,6 +55,8 @@ def survey_slide(
     try:
         if exclude:
             raise SlideFault("S-SHEET", f"{slide}: excluded by slides.tsv: {exclude}")
+        if not file:
+            raise SlideFault("S-ABSENT", f"{slide}: no such file; put it where the slide sheet says, or exclude it")
         facts, rgb = _survey(
             file,
             slide=slide,

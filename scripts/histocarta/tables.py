@@ -22,6 +22,7 @@ EXCLUSION_COLUMNS = ("stage", "kind", "item", "code", "reason", "count", "outcom
 MAX_UNPACKED_BYTES = 20 * 2**30  # EB++ expression is 1.9 GB; a table beyond 20 GB is a mistake or a decompression bomb
 _DEMO = Path("data/demo")  # a fresh checkout plans the demo, whose cohort is simulated and not stored
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
+_PAGES = ("<!doctype", "<html", "<?xml")
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -57,6 +58,9 @@ def header_and_delimiter(path: str | Path) -> tuple[list[str], str, int]:
     with open_table(path) as stream:
         for number, line in enumerate(stream, start=1):
             text = _decode(line, path, number).rstrip("\r\n")
+            if "\0" in text or text.lstrip().lower().startswith(_PAGES):
+                what = "bytes that are no text" if "\0" in text else "a web page"
+                raise InputError(f"Expected a table in {path}, found {what} in line {number}; fetch it again")
             if text.startswith("#") or not text.strip():
                 continue
             if "\t" not in text and "," not in text and ";" in text:

@@ -2,7 +2,7 @@
 
 import shutil
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, sha256, write_json
 from histocarta.locks import only_writer
 from histocarta.resume import Store, TrainingState
+from histocarta.staging import local_copies
 from histocarta.tasks import Task, task_named
 from histocarta.validation import HISTORY, Settings, Validation
 from histocarta.versions import VERSION, software
@@ -63,6 +64,7 @@ def train_rounds(
     pooling: str,
     threshold: float,
     threads: int | None = None,
+    staging: str | None = None,
 ) -> None:
     """Train one network per round of a trait; write model, sidecar and history of each, and a TensorBoard log beside.
 
@@ -72,6 +74,7 @@ def train_rounds(
     model, training : the task's settings of those names; ``pooling`` stands in where ``model`` names none.
     checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep.
     threshold : a tile is positive where its score is above it. threads : of the CPU, that the job may use; None: all.
+    staging : folder on the node's own disk to which shards are copied first; None: they are read where they lie.
 
     A trait or round that cannot be trained (excluded labels, one class, no validation slide, a loss that is not a
     number before the first validation) gets an empty model and a sidecar with the status "excluded", a code and the
@@ -92,6 +95,8 @@ def train_rounds(
         plan_round(*tables, read_table(split), number=int(number), facts=facts, seed=seed, task=settings.task)
         for number, split in zip(rounds, splits, strict=True)
     ]
+    if staging:
+        plans = _staged(plans, folder=staging)
     learner = None if all(plan.code for plan in plans) else make_learner(settings)
     for plan, path, sidecar, history in zip(plans, models, sidecars, histories, strict=True):
         state = TrainingState(ended=plan.reason, code=plan.code, reason=plan.reason)
@@ -132,6 +137,18 @@ def plan_round(
     sequence = np.random.SeedSequence([seed, number, zlib.crc32(facts["trait"].encode())])
     start, tiles = (int(word) >> 1 for word in sequence.generate_state(2, np.uint32))  # TensorFlow wants them signed
     return Round(number, *parts, start, tiles, code, reason)
+
+
+def _staged(plans: list[Round], *, folder: str) -> list[Round]:
+    """``plans`` on copies of their shards in ``folder``."""
+    parts = [part for plan in plans if not plan.code for part in (plan.train, plan.validation)]
+    shards = {path: digest for part in parts for path, digest in zip(part["shard"], part["sha256"], strict=True)}
+    copies = local_copies(shards, folder=folder)
+
+    def on_copies(part: pd.DataFrame) -> pd.DataFrame:
+        return part.assign(shard=part["shard"].replace(copies))
+
+    return [replace(plan, train=on_copies(plan.train), validation=on_copies(plan.validation)) for plan in plans]
 
 
 def make_learner(settings: Settings) -> Learner:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,12 +69,20 @@ def simulate_study(folder, *, patients):
 
 def snakemake(folder, *arguments, profile="profiles/local", environment=os.environ):
     """Run the workflow of the checkout on the study in ``folder``; its exit status and its words, errors included."""
+    with tempfile.TemporaryFile("w+") as words:
+        running = start_snakemake(folder, *arguments, profile=profile, environment=environment, words=words)
+        code = running.wait(timeout=LONGEST)
+        words.seek(0)
+        return code, words.read()
+
+
+def start_snakemake(folder, *arguments, words, profile="profiles/local", environment=os.environ):
+    """The workflow on its way, in a process group of its own; what it says goes into the open file ``words``."""
     study = ["--configfile", folder / "study.yaml", "--directory", folder]
     command = [sys.executable, "-m", "snakemake", "--profile", profile, *study, *arguments]
     own = {name: value for name, value in environment.items() if name != "SNAKEMAKE_PROFILE"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, env=own, **pipes, text=True, timeout=LONGEST)
-    return done.returncode, done.stdout
+    pipes = {"stdout": words, "stderr": subprocess.STDOUT, "start_new_session": True}
+    return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=own, **pipes)
 
 
 def jobs(text):
@@ -81,6 +90,15 @@ def jobs(text):
     blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE)
     found = [(rule, re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)) for rule, block in blocks]
     return [(rule, dict(pair.split("=", 1) for pair in match[1].split(", ")) if match else {}) for rule, match in found]
+
+
+def finished_jobs(text):
+    """Rule and wildcards, as one string, of every job that Snakemake says it finished."""
+    begun = {}
+    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE):
+        wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
+        begun[re.search(r"^    jobid: (\d+)$", block, re.MULTILINE)[1]] = (rule, wildcards[1] if wildcards else "")
+    return [begun[number] for number in re.findall(r"^Finished jobid: (\d+) ", text, re.MULTILINE)]
 
 
 def write_benchmark(path, seconds, cpu):

@@ -60,6 +60,25 @@ def test_tables_meet_by_patient(cohort):
     ]
 
 
+def test_the_tables_of_the_pancanatlas_and_cbioportal_are_read_as_published(cohort):
+    """Their headers, delimiters, names and words, word for word, over a few values."""
+    one, other = "TCGA-A2-A0T2-01A-11R-A084-07", "TCGA-A2-A04P-01A-31R-A034-07"
+    web = "Study ID\tPatient ID\tSample ID\tOverall Survival (Months)\tOverall Survival Status\tER Status By IHC\n"
+    made = cohort(
+        slides=[("TCGA-A2-A0T2-01Z-00-DX1", "TCGA-A2-A0T2"), ("TCGA-A2-A04P-01Z-00-DX1", "TCGA-A2-A04P")],
+        tables=[
+            f"gene_id\t{one}\t{other}\n?|100130426\t0\t0\nESR1|2099\t12.5\tNA\nSLC35E2|9906\t1\t2\n",
+            f"Genes,Correction,{one},{other}\nhsa-miR-17-5p,Corrected,8.25,0.5\nhsa-let-7a-2-3p,Uncorrected,3,4\n",
+        ],
+        clinical=f"{web}brca_tcga\tTCGA-A2-A0T2\tTCGA-A2-A0T2-01\t8.44\t1:DECEASED\tNegative\n"
+        "brca_tcga\tTCGA-A2-A04P\tTCGA-A2-A04P-01\t17.97\t0:LIVING\tPositive\n",
+    )
+    assert list(made["expression"]) == ["ESR1|2099", "SLC35E2|9906", "hsa-miR-17-5p", "hsa-let-7a-2-3p"]
+    assert made["expression"].loc["TCGA-A2-A0T2"].tolist() == [12.5, 1, 8.25, 3]
+    assert made["clinical"][["time", "event"]].to_numpy().tolist() == [[8.44, 1], [17.97, 0]]
+    assert {"B-NONAME", "B-STRANGER"} >= set(lost(made)["code"])
+
+
 def test_a_cohort_without_clinical_data_has_an_empty_table(cohort):
     made = cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n"])
     assert made["clinical"].empty and list(made["clinical"]) == ["patient", "time", "event"]
@@ -67,7 +86,7 @@ def test_a_cohort_without_clinical_data_has_an_empty_table(cohort):
 
 
 def test_patients_with_clinical_data_only_keep_their_expression_and_strangers_do_not(cohort):
-    clinical = "patient\ttime\tevent\np3\t5\t1\n"
+    clinical = "patient\ttime\tevent\np1\t7\t0\np3\t5\t1\n"
     made = cohort(slides=PLAIN, tables=["gene\tp1\tp3\tq1\tq2\nA\t1\t3\t4\t5\n"], clinical=clinical)
     assert made["expression"].index.tolist() == ["p1", "p3"]
     row = lost(made).iloc[0]
@@ -186,7 +205,7 @@ def test_no_overlap_shows_one_id_of_each_kind(cohort):
 
 
 def test_a_trait_in_two_tables_is_an_error(cohort):
-    with pytest.raises(InputError, match="Expected every trait in one expression table, found in several: A"):
+    with pytest.raises(InputError, match="Expected every trait in one expression table, found 'A' in "):
         cohort(slides=PLAIN, tables=["gene\tp1\nA\t1\n", "gene\tp1\nA\t1\n"])
 
 

@@ -88,7 +88,7 @@ def test_a_reason_needs_an_answer_to_exclude(sheet):
     alone = problem(sheet(HEADER + "\treason", "s1\tp1\ta.svs\tpen"))
     assert "the column exclude (yes or no) beside the column reason in" in alone and "found reason alone" in alone
     blank = problem(sheet(HEADER + "\texclude\treason", "s1\tp1\ta.svs\t\tpen"))
-    assert "line 2: column exclude: expected yes or no beside the reason 'pen', found a blank" in blank
+    assert "line 2, column exclude: expected yes or no beside the reason 'pen', found a blank" in blank
     assert read_slides(sheet(HEADER + "\treason", "s1\tp1\ta.svs\t")).loc[0, "exclude"] == ""
 
 
@@ -143,7 +143,7 @@ def test_sample_type_and_number_come_from_the_name(sheet):
 @pytest.mark.parametrize(
     ("columns", "cells", "expected"),
     [
-        ("", "s 1\tp1\ta.svs", "line 2: column slide: expected letters, digits, . _ - only, found 's 1'"),
+        ("", "s 1\tp1\ta.svs", "line 2, column slide: expected letters, digits, . _ - only, found 's 1'"),
         ("", "$(touch_x)\tp1\ta.svs", "column slide: expected letters, digits"),
         ("", "..\tp1\ta.svs", "column slide: expected letters, digits"),
         ("", "s1\tp;1\ta.svs", "column patient: expected letters, digits"),
@@ -180,7 +180,7 @@ def test_all_faults_come_in_one_message(sheet):
     message = problem(sheet(HEADER, "s1\tp1\ta.svs", "s1\tp/1\tb.svs", "s1\tp2\t"))
     assert "3 problem(s)" in message
     assert "lines 2, 3, 4, column slide: 's1' stands more than once" in message
-    assert "line 3: column patient" in message and "line 4: column file" in message
+    assert "line 3, column patient" in message and "line 4, column file" in message
 
 
 @pytest.mark.parametrize(
@@ -282,8 +282,8 @@ def test_traits_from_a_list_a_column_or_a_plain_file(sheet):
 @pytest.mark.parametrize(
     ("traits", "expected"),
     [
-        (["A+B"], "found 'A+B' (letters"),
-        (["A", "A"], "'A' stands more than once"),
+        (["A+B"], "'A+B' (expected letters, digits, . _ | @ -)"),
+        (["A", "A"], "'A' stands already"),
         ([], "found none"),
         (["a/../b"], "'a/../b'"),
     ],

@@ -1,0 +1,42 @@
+# Reads:  the tables of every cohort, before the first job starts: a bad one ends the run there; whether slides are there.
+#         What a killed run has left.
+# Writes: state/drivers/: a note of this run while it lasts; results/{cohort}/run.json at its end, and says how it ended.
+import shutil
+import sys
+from pathlib import Path
+
+from histocarta.costs import stage_of
+from histocarta.drivers import clear_dead_lock, forget_driver, note_driver
+from histocarta.preflight import check_slides, check_tables
+from histocarta.runs import close_run
+
+if workflow.is_main_process:  # not in its jobs
+    if cleared := clear_dead_lock():
+        print(cleared, file=sys.stderr)
+    for name, cohort in STUDY.cohorts.items():
+        if not cohort.gdc_manifest:
+            check_slides(SLIDES[name], cohort=name, max_excluded=STUDY.max_excluded)
+
+
+def close_runs(*, failed, log):
+    """Say how the run ended, and write run.json for each cohort that has results."""
+    forget_driver()
+    has_cards = shutil.which("sbatch") or shutil.which("nvidia-smi")  # else a job's `gpu` is a core
+    rules = [rule for rule in workflow.rules if has_cards and rule.benchmark and "gpu" in rule.resources]
+    gpus = {stage_of(str(rule.benchmark)): rule.resources["gpu"].value for rule in rules}
+    for folder in [f"results/{cohort}" for cohort in STUDY.cohorts]:
+        if Path(folder).is_dir():
+            print(close_run(folder, failed=failed, log=log, gpus=gpus), file=sys.stderr)
+
+
+onstart:
+    note_driver()
+    check_tables(STUDY)
+
+
+onsuccess:
+    close_runs(failed=False, log=log)
+
+
+onerror:
+    close_runs(failed=True, log=log)

@@ -1,0 +1,90 @@
+"""The whole tree of processes killed at random points, and started again: the same bytes, and nothing done twice."""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import zipfile
+from collections import Counter
+
+import pytest
+import yaml
+from workflow_kit import finished_jobs, simulate_study, snakemake, start_snakemake
+
+# `make soak` asks for 100. Each study is killed so often in a row before it may end.
+KILLS = int(os.environ.get("KILLS", "8"))
+IN_A_ROW = 4
+SOONEST, LATEST = 3, 30  # seconds from start to kill; Snakemake needs about 3 to plan
+PATIENTS = 12
+# Of a model the settings and the weights count: the zip itself carries the time of its making.
+MEMBERS = ("config.json", "model.weights.h5")
+NOT_RESULTS = ("logs", "benchmarks")
+WITH_TIMES = ("run.json", "report.html")
+
+
+def fingerprint(results):
+    """SHA-256 of every result file by its path: tables, shards, maps, pictures, models."""
+    found = {}
+    for path in sorted(results.rglob("*")):
+        name = path.relative_to(results)
+        if not path.is_file() or name.parts[0] in NOT_RESULTS or name.name in WITH_TIMES:
+            continue
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as model:
+                for member in MEMBERS:
+                    found[f"{name}/{member}"] = hashlib.sha256(model.read(member)).hexdigest()
+        else:
+            found[str(name)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def killed(folder, *, after):
+    """Run the workflow and kill every process of it ``after`` so many seconds; its words, None where it had ended."""
+    with (folder / "killed.log").open("w+") as log:
+        run = start_snakemake(folder, words=log)
+        try:
+            run.wait(timeout=after)
+            ended = True
+        except subprocess.TimeoutExpired:
+            ended = False
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+        log.seek(0)
+        words = log.read()
+    assert not ended or run.returncode == 0, words[-5000:]
+    return None if ended else words
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """A study, its data copied before it ran, and the fingerprint of what it made in one go."""
+    folder = tmp_path_factory.mktemp("untouched")
+    (folder / "study.yaml").write_text(yaml.safe_dump(simulate_study(folder, patients=PATIENTS)))
+    fresh = tmp_path_factory.mktemp("fresh") / "study"
+    shutil.copytree(folder, fresh)
+    code, text = snakemake(folder)
+    assert code == 0, text[-5000:]
+    return fresh, fingerprint(folder / "results" / "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(-(-KILLS // IN_A_ROW)))
+def test_a_killed_study_started_again_ends_with_the_same_bytes(untouched, tmp_path, seed):
+    fresh, expected = untouched
+    folder, dice, done = tmp_path / "study", random.Random(seed), Counter()
+    shutil.copytree(fresh, folder)
+    for _ in range(IN_A_ROW):
+        words = killed(folder, after=dice.uniform(SOONEST, LATEST))
+        assert words is not None, "it ended before it could be killed: set LATEST lower"
+        assert "Traceback" not in words, words[-3000:]
+        done.update(finished_jobs(words))
+    code, text = snakemake(folder)
+    assert code == 0, text[-5000:]
+    done.update(finished_jobs(text))
+    assert fingerprint(folder / "results" / "tiny") == expected
+    assert [job for job, times in done.items() if times > 1] == []
+    assert "its lock is cleared" in text
+    code, text = snakemake(folder, "-n")
+    assert "Nothing to be done" in text
