@@ -30,7 +30,7 @@ def close_runs(*, failed, log):
 
 
 onstart:
-    note_driver()
+    note_driver(executor=workflow.executor_plugin.name)
     check_tables(STUDY)
 
 

@@ -4,8 +4,7 @@ Snakemake's lock says nothing of its holder, so that after a kill -9 every run e
 until somebody says ``--unlock``: also where jobs of the killed run are still at work, which would then run twice.
 """
 
-import json
-import shutil
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -18,12 +17,14 @@ from histocarta.files import read_json, write_json
 
 NOTES = Path("state/drivers")
 HOME = Path(".snakemake")
+_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def note_driver() -> None:
-    """Write down that this process works in the folder; :func:`forget_driver` at its end."""
+def note_driver(*, executor: str) -> None:
+    """Write down that this process works in the folder, and how (local, slurm); :func:`forget_driver` at its end."""
     own = psutil.Process()
-    write_json({"host": socket.gethostname(), "pid": own.pid, "created": own.create_time()}, _note())
+    note = {"host": socket.gethostname(), "pid": own.pid, "created": own.create_time(), "executor": executor}
+    write_json(note, _note())
 
 
 def forget_driver() -> None:
@@ -40,11 +41,14 @@ def clear_dead_lock() -> str:
     """
     notes = sorted(NOTES.glob("*.json"))
     locks = [path for path in (HOME / "locks").glob("*") if path.is_file()]
-    if not notes or any(_lives(read_json(note)) for note in notes):
+    drivers = [read_json(note) for note in notes]
+    if not drivers or any(map(_lives, drivers)):
         return ""
     if locks and max(path.stat().st_mtime for path in locks) > max(note.stat().st_mtime for note in notes):
         return ""
-    at_work = [*_orphans(), *_queued()]
+    at_work = list(_orphans())
+    if any(driver["executor"] == "slurm" for driver in drivers):
+        at_work += _queued()
     if at_work:
         raise InputError(
             f"W-RUNNING Expected no job of the run that was killed, found at work: {', '.join(at_work)}; wait for "
@@ -80,15 +84,18 @@ def _orphans() -> Iterator[str]:
 
 
 def _queued() -> Iterator[str]:
-    """SLURM's jobs that Snakemake has marked as begun and that wait or run."""
-    marks = [path for path in (HOME / "incomplete").rglob("*") if path.is_file() and path.stat().st_size]
-    jobs = {str(job) for path in marks if (job := json.loads(path.read_text()).get("external_jobid"))}
-    if not jobs or not shutil.which("squeue"):
-        return
-    asked = subprocess.run(["squeue", "--me", "--noheader", "--format=%i"], capture_output=True, text=True, timeout=60)
+    """Jobs that Snakemake's executor submitted from this folder and that SLURM has not ended.
+
+    By their folder and their name, the run's UUID: what Snakemake notes of a job's number is overwritten by the job.
+    """
+    command = ["squeue", "--me", "--noheader", "--format=%i|%j|%Z"]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if asked.returncode:
         raise InputError(
-            f"W-RUNNING Expected squeue to say whether jobs {', '.join(sorted(jobs))} of the killed run are still at "
-            f"work, found {asked.stderr.strip()!r}; start again when SLURM answers"
+            "W-RUNNING Expected squeue to say whether jobs of the killed run are still at work, "
+            f"found {asked.stderr.strip()!r}; start again when SLURM answers"
         )
-    yield from (f"SLURM job {job}" for job in asked.stdout.split() if job.split("_")[0] in jobs)
+    for line in asked.stdout.splitlines():
+        job, name, folder = line.split("|", 2)
+        if _RUN.fullmatch(name) and Path(folder) == Path.cwd():
+            yield f"SLURM job {job}"

@@ -8,6 +8,7 @@ import signal
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from slurm_kit import wait_until
@@ -16,7 +17,7 @@ from workflow_kit import LONGEST, simulate_study, snakemake, start_snakemake
 
 TRAIN = "results/tiny/traits/A/extremes/round-1/model.keras"
 LOG = Path("results/tiny/logs/train/A/extremes/rounds.log")
-VALIDATIONS = 40
+VALIDATIONS, STEPS = 40, 10
 
 
 class Run:
@@ -51,6 +52,10 @@ class Run:
         return (self.folder / "driver.log").read_text()[-5000:]
 
 
+def ids(cluster, states):
+    return {job["id"] for job in cluster.jobs(states)}
+
+
 def weights(folder):
     """SHA-256 of the weights of the trained model."""
     with zipfile.ZipFile(folder / TRAIN) as model:
@@ -63,7 +68,7 @@ def prepared(cluster, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared") / "study"
     folder.mkdir()
     study = simulate_study(folder, patients=12)
-    training = {"gpus": 0, "min_steps": 10, "max_validations": VALIDATIONS, "stop": VALIDATIONS}
+    training = {"gpus": 0, "min_steps": STEPS, "max_validations": VALIDATIONS, "stop": VALIDATIONS}
     study["tasks"]["extremes"]["training"] |= training
     study["splits"]["halves"]["rounds"] = 1
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
@@ -85,6 +90,10 @@ def cancel(run, job):
     run.cluster.run("scancel", job)
 
 
+def kill(run, job):
+    run.cluster.run("scancel", "--signal=KILL", "--full", job)
+
+
 def requeue(run, job):
     run.cluster.run("scontrol", "requeue", job)
 
@@ -93,31 +102,42 @@ def preempt(run, job):
     run.cluster.run("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
 
 
-def kill(run, job):
-    run.cluster.run("scancel", "--signal=KILL", "--full", job)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("interrupt", [cancel, kill, requeue, preempt])
+# SLURM begins a requeued job after two minutes only: those two wait together.
+@pytest.mark.parametrize("interruptions", [[cancel], [kill], [requeue, preempt]])
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(
-    prepared, undisturbed, cluster, tmp_path, interrupt
+    prepared, undisturbed, cluster, tmp_path, interruptions
 ):
-    run = Run(prepared, tmp_path / "study", cluster)
-    run.start()
-    job = run.training()
-    interrupt(run, job)
-    before = run.steps()
-    wait_until(lambda: (now := run.steps()) and now[0] > before[0], seconds=400, what="a second attempt", why=run.words)
-    assert run.steps()[0] in (before[-1], before[-1] + 10, before[-1] + 20)  # the one under way, or one more was saved
-    run.finish()
-    assert weights(run.folder) == undisturbed
+    runs = [Run(prepared, tmp_path / interrupt.__name__, cluster) for interrupt in interruptions]
+    for run in runs:
+        run.start()
+    jobs = [run.training() for run in runs]
+    before = []
+    for run, job, interrupt in zip(runs, jobs, interruptions, strict=True):
+        interrupt(run, job)
+        wait_until(lambda job=job: job not in ids(cluster, "running"), seconds=60, what="its end", why=run.words)
+        before.append(run.steps()[-1])
+    for run, last in zip(runs, before, strict=True):
+        run.finish()
+        log = (run.folder / LOG).read_text()
+        begun = int(re.search(r"going on from validation (\d+) ", log)[1])
+        assert begun * STEPS in (last - STEPS, last, last + STEPS), log[-3000:]  # at most one validation is lost
+        assert weights(run.folder) == undisturbed
 
 
 @pytest.mark.slow
 def test_a_training_beyond_its_time_goes_on_with_more(prepared, undisturbed, cluster, tmp_path):
     run = Run(prepared, tmp_path / "study", cluster)
     run.start("--set-resources", "train_extremes:runtime=attempt")
+    job = run.training()
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == str(run.folder) and any("train_rounds" in word for word in process.info["cmdline"]):
+            process.suspend()  # it would be done within its minute
+    wait_until(lambda: job not in ids(cluster, "running"), seconds=150, what="its end", why=run.words)
+    assert cluster.details(job)["JobState"] in ("COMPLETING", "TIMEOUT")
     run.finish()
+    log = (run.folder / LOG).read_text()
+    assert "going on from validation" in log
     assert weights(run.folder) == undisturbed
 
 
@@ -134,7 +154,7 @@ def test_a_killed_driver_leaves_no_second_writer(prepared, undisturbed, cluster,
         rf"W-RUNNING Expected no job of the run that was killed, found at work: .*SLURM job {job}", run.words()
     )
     cluster.run("scancel", "--signal=KILL", "--full", job)
-    wait_until(lambda: job not in {row["id"] for row in cluster.jobs("running")}, seconds=60, what="its end")
+    wait_until(lambda: job not in ids(cluster, "running,completing"), seconds=60, what="its end", why=run.words)
     run.start()
     run.finish()
     assert weights(run.folder) == undisturbed

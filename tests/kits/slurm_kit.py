@@ -150,11 +150,9 @@ def wait_until(condition, *, seconds: float, what: str, why=lambda: "") -> None:
 
 def alive(pid_file: Path) -> bool:
     """Whether the process of a pid file runs."""
-    if not pid_file.exists():
-        return False
     try:
         os.kill(int(pid_file.read_text()), 0)
-    except (ProcessLookupError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, ValueError):  # a daemon takes its file away as it ends
         return False
     return True
 

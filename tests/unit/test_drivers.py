@@ -26,7 +26,7 @@ def killed(lock):
     """The note of a run that is no more."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    note_driver()
+    note_driver(executor="local")
     (own,) = NOTES.iterdir()
     note = NOTES / "killed.json"
     write_json(read_json(own) | {"pid": ended.pid}, note)
@@ -41,7 +41,7 @@ def test_a_killed_runs_lock_is_cleared_and_said(lock, killed):
 
 
 def test_a_living_runs_lock_stays(lock, killed):
-    note_driver()
+    note_driver(executor="local")
     assert clear_dead_lock() == "" and lock.exists()
     forget_driver()
     assert clear_dead_lock() != "" and not lock.exists()
@@ -81,20 +81,19 @@ def test_a_process_of_the_killed_run_stops_the_next(lock, killed):
 @pytest.mark.parametrize(
     ("squeue", "said"),
     [
-        ("echo 12; echo 77", "found at work: SLURM job 12; wait"),
+        ('echo "12|$RUN|$PWD"; echo "77|$RUN|/elsewhere"; echo "78|mine|$PWD"', "found at work: SLURM job 12; wait"),
         ("echo no controller >&2; exit 1", "found 'no controller'; start again when SLURM answers"),
-        ("echo 77", None),
+        ('echo "77|$RUN|/elsewhere"', None),
     ],
 )
 def test_slurm_jobs_of_the_killed_run_stop_the_next(lock, killed, monkeypatch, tmp_path, squeue, said):
+    write_json(read_json(killed) | {"executor": "slurm"}, killed)
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "squeue"
     command.write_text(f"#!/bin/sh\n{squeue}\n")
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
-    (HOME / "incomplete").mkdir()
-    (HOME / "incomplete" / "cmVzdWx0").write_text('{"external_jobid": "12"}')
-    (HOME / "incomplete" / "bG9jYWw").write_text('{"external_jobid": null}')
+    monkeypatch.setenv("RUN", "3082a73e-1111-4222-8333-123456789abc")
     if said:
         with pytest.raises(InputError, match=said):
             clear_dead_lock()
