@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint doctor costs her2st her2st-small tcga-luad-table recovery bench lock generated clean
+.PHONY: help demo test lint doctor costs her2st her2st-small tcga-luad-table recovery soak bench lock generated clean
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -64,6 +64,10 @@ recovery: .venv/ready $(SEEDS:%=data/recovery-%/slides.tsv)
 	$(SNAKEMAKE) --configfile config/recovery.yaml
 	$(BIN)/python -m histocarta.recovery --study $(SEEDS:%=results/recovery-%) --truth $(SEEDS:%=data/recovery-%) \
 		--table benchmarks/recovery.tsv
+
+# About an hour: a small study killed at a hundred points and started again, against the same study in one go.
+soak: .venv/ready
+	KILLS=100 $(BIN)/python -m pytest -m slow tests/workflow/test_killed.py
 
 # The bulk-expression side alone, on the real table of 515 lung adenocarcinoma slides: sheets and survival baselines.
 tcga-luad-table: .venv/ready
