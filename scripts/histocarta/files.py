@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -21,12 +22,16 @@ if TYPE_CHECKING:  # loaded where they are used: pandas and PyArrow take 95 MB
 def replacing(path: str | Path) -> Iterator[Path]:
     """A private temporary path beside ``path`` that takes its place only when the block ends without an error.
 
-    A killed or doubled job can therefore never leave half a file under the final name.
+    A killed or doubled job can therefore never leave half a file under the final name. What one killed before left
+    under a temporary name is deleted; if that job still lives, it fails, and this one's file stands.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-1:])
+    for left in path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(suffix)}"):
+        left.unlink(missing_ok=True)
     # The suffix stays last: libvips, Keras and pandas choose the format by it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix="".join(path.suffixes[-1:]))
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:

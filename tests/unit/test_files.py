@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from histocarta.files import read_table, write_columns, write_table
+from histocarta.files import read_table, replacing, write_columns, write_table
 
 COLUMNS = {
     "row": np.array([0, -1, 2**31 - 1], np.int32),
@@ -38,3 +38,28 @@ def test_columns_of_different_lengths_are_refused_and_leave_no_file(tmp_path):
     with pytest.raises(ValueError, match="length"):
         write_columns({"a": np.arange(3), "b": np.arange(2)}, tmp_path / "columns.parquet")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_deleted_by_the_next_and_nothing_else(tmp_path):
+    path = tmp_path / "tiles[1].tfrecord"
+    others = [
+        ".tiles[1]-abcdefgh.json",
+        ".tiles1-abcdefgh.tfrecord",
+        "tiles[1]-abcdefgh.tfrecord",
+        ".tiles[1]-x.tfrecord",
+    ]
+    for name in (*others, ".tiles[1]-adle4pbr.tfrecord"):
+        (tmp_path / name).touch()
+    with replacing(path) as temporary:
+        assert temporary.match(".tiles*-????????.tfrecord")
+        temporary.write_bytes(b"whole")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, path.name])
+
+
+def test_of_two_writers_the_later_ones_file_stands_and_the_earlier_fails(tmp_path):
+    path = tmp_path / "a.json"
+    with pytest.raises(FileNotFoundError), replacing(path) as earlier:
+        earlier.write_text("earlier")
+        with replacing(path) as later:
+            later.write_text("later")
+    assert path.read_text() == "later" and list(tmp_path.iterdir()) == [path]
