@@ -1,13 +1,14 @@
 # Reads:  the study (config), KERAS_BACKEND, and of each cohort the slide sheet only.
 # Writes: nothing. Holds the study and the small functions that tell a job about its cohort or slide.
 import os
+from functools import cache
 
 from histocarta.backends import check_backend
 from histocarta.config import read_study
 from histocarta.errors import InputError
 from histocarta.footprint import scoring_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
-from histocarta.preflight import is_absent
+from histocarta.preflight import check_slides, is_absent
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
 from histocarta.versions import VERSION
 
@@ -63,9 +64,19 @@ def slide_file(wildcards):
     """The file that OpenSlide opens: the sheet's own, or the pyramid made from a plain image."""
     row = SLIDES[wildcards.cohort].loc[wildcards.slide]
     file = row["file"]
-    if row["exclude"] or (file not in GDC and is_absent(file, slide=wildcards.slide, cohort=wildcards.cohort)):
-        return []  # a slide that is left out need not be there, nor be downloaded
+    if row["exclude"]:
+        return []  # a slide that the sheet excludes need not be there, nor be downloaded
+    if file not in GDC and is_absent(file, slide=wildcards.slide, cohort=wildcards.cohort):
+        if workflow.is_main_process:
+            most_slides_are_there(wildcards.cohort)
+        return []
     return f"results/{wildcards.cohort}/images/{pyramid_name(file)}.tif" if is_plain_image(file) else file
+
+
+@cache
+def most_slides_are_there(cohort):
+    """Asked once, where slides are needed at all: a study of tables has none."""
+    check_slides(SLIDES[cohort], cohort=cohort, max_excluded=STUDY.max_excluded)
 
 
 def plain_image(wildcards):

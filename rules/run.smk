@@ -1,5 +1,4 @@
-# Reads:  the tables of every cohort, before the first job starts: a bad one ends the run there; whether slides are there.
-#         What a killed run has left.
+# Reads:  the tables of every cohort, before the first job starts: a bad one ends the run there; what a killed run has left.
 # Writes: state/drivers/: a note of this run while it lasts; results/{cohort}/run.json at its end, and says how it ended.
 import shutil
 import sys
@@ -7,15 +6,12 @@ from pathlib import Path
 
 from histocarta.costs import stage_of
 from histocarta.drivers import clear_dead_lock, forget_driver, note_driver
-from histocarta.preflight import check_slides, check_tables
+from histocarta.preflight import check_tables
 from histocarta.runs import close_run
 
 if workflow.is_main_process:  # not in its jobs
     if cleared := clear_dead_lock():
         print(cleared, file=sys.stderr)
-    for name, cohort in STUDY.cohorts.items():
-        if not cohort.gdc_manifest:
-            check_slides(SLIDES[name], cohort=name, max_excluded=STUDY.max_excluded)
 
 
 def close_runs(*, failed, log):

@@ -169,12 +169,16 @@ def test_an_excluded_slide_needs_no_file(whole):
     assert {job.wildcards["slide"]: job.input for job in whole.of("survey_slide")}["S3"] == []
 
 
-def test_any_other_slide_needs_its_file(tmp_path):
+def test_one_slide_that_is_not_there_is_left_out_and_more_stop_the_plan(tmp_path):
     folder = write_study(tmp_path / "study")
     (folder / "data" / "S2.svs").unlink()
+    read = {job.wildcards["slide"]: job.input for job in plan(folder).of("survey_slide")}
+    assert read["S2"] == [] and read["S1-1"] == ["data/S1-1.svs"]
+    (folder / "data" / "S1-1.svs").unlink()
     done = snakemake(folder, "--configfile", folder / "study.yaml", "--profile", "profiles/local")
     assert done.returncode == 1
-    assert "MissingInputException" in done.stdout + done.stderr and "data/S2.svs" in done.stdout + done.stderr
+    said = "Expected the slide files of tiny, found those of 2 of 7 slides not there (such as data/S1-1.svs)"
+    assert said in done.stdout + done.stderr
 
 
 def test_per_trait_jobs_read_no_slide_files(whole):
