@@ -21,6 +21,7 @@ LEDGER = {
     "S-ABSENT": "file not there",
     "S-OPEN": "file cannot be opened",
     "S-READ": "pixels cannot be read",
+    "S-HUGE": "more pixels than a slide has",
     "S-MPP": "no microns per pixel",
     "S-REGION": "region outside the slide",
     "S-COLOUR": "not 8-bit RGB",

@@ -8,7 +8,7 @@ import pyvips
 from histocarta.errors import InputError
 from histocarta.files import replacing
 from histocarta.mpp import MPP_WORDS, is_mpp
-from histocarta.slides import SlideFault, write_fault
+from histocarta.slides import SlideFault, check_size, write_fault
 
 WHITE = [255, 255, 255]
 
@@ -81,6 +81,7 @@ def _checked_mpp(mpp: float | str | None, name: str) -> float | None:
 
 def _rgb(pixels: pyvips.Image, name: str) -> pyvips.Image:
     """``pixels`` as plain RGB, an alpha channel composited on white."""
+    check_size(name, width=pixels.width, height=pixels.height)
     kind = "CMYK" if pixels.interpretation == "cmyk" else f"{pixels.bands} channel{'s' if pixels.bands > 1 else ''}"
     if pixels.format != "uchar" or pixels.bands not in (3, 4) or pixels.interpretation == "cmyk":
         raise SlideFault("S-COLOUR", f"{name}: {kind} of {_depth(pixels)}, need RGB of 8 bits; convert it first")

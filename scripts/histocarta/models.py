@@ -148,8 +148,20 @@ def holds_model(path: str | Path) -> bool:
 
 
 def load_model(path: str | Path, *, precision: str = "float32") -> keras.Model:
-    """Read a model in Keras' safe mode (no code of the file is run); ``precision`` is that of its arithmetic."""
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    """Read a model in Keras' safe mode (no code of the file is run); ``precision`` is that of its arithmetic.
+
+    Raises InputError for a file in another format, the old ``.h5`` among them, which no safe mode guards, and for a
+    model that holds or names code.
+    """
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"I-MODEL Expected a .keras model at {path}, found another format; train the round again")
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError) as error:
+        said = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"I-MODEL Expected a model of Keras' own layers at {path}, found one that Keras refuses: {said}"
+        ) from error
     return model if model.get_layer(SCALE).dtype_policy.name == precision else _recast(model, precision)
 
 

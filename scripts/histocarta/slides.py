@@ -18,6 +18,8 @@ from histocarta.mpp import MPP_WORDS, is_mpp
 AXES_AGREE = 0.02  # mpp-x and mpp-y may differ by 2 %: scanners round, real anisotropy is a fault
 OBJECTIVE_AGREE = 1.4  # 40x slides measure 0.23-0.28 um/px; a factor of 1.4 from 10 / objective is another objective
 MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}  # TIFF 6.0, ResolutionUnit; "none" has no length
+MOST_PIXELS = 75e9  # a whole mount of 75 x 50 mm at 0.25 um/px has 60e9; a small file that says more is a trap
+MOST_TILE_PIXELS = 2**28  # decoded whole: 1 GB
 FAULT_MARK = b"histocarta found no slide: "
 
 
@@ -104,6 +106,17 @@ def check_pixels(path: str | Path) -> None:
         raise SlideFault(
             "S-OPEN", f"{path.name}: cut short, its tiles reach byte {end:,}; {_size(path)}; fetch it again"
         )
+
+
+def check_size(name: str, *, width: int, height: int, tile: tuple[int, int] = (0, 0)) -> None:
+    """Raise :class:`SlideFault` ``S-HUGE`` where no scanner makes so many px, or tiles that memory may not hold."""
+    if width * height > MOST_PIXELS:
+        found, most = f"{width:,} x {height:,} px", f"{MOST_PIXELS / 1e9:g} billion"
+    elif tile[0] * tile[1] > MOST_TILE_PIXELS:
+        found, most = f"tiles of {tile[0]:,} x {tile[1]:,} px", f"{MOST_TILE_PIXELS / 1e6:.0f} million"
+    else:
+        return
+    raise SlideFault("S-HUGE", f"{name}: {found}, at most {most}; is this a slide?")
 
 
 def resolve_mpp(

@@ -12,7 +12,7 @@ import openslide
 from histocarta.errors import InputError
 from histocarta.files import replacing, write_json
 from histocarta.progress import progress
-from histocarta.slides import SlideFault, check_pixels, objective_power, open_slide, read_rgb, resolve_mpp
+from histocarta.slides import SlideFault, check_pixels, check_size, objective_power, open_slide, read_rgb, resolve_mpp
 from histocarta.tissue import tissue_mask
 from histocarta.versions import VERSION
 
@@ -161,6 +161,8 @@ def _survey(
         properties = dict(handle.properties)
         width, height = handle.dimensions
         downsamples = list(handle.level_downsamples)
+    tile = tuple(int(properties.get(f"openslide.level[0].tile-{side}", 0)) for side in ("width", "height"))
+    check_size(Path(file).name, width=width, height=height, tile=tile)
     check_pixels(file)
     resolution = resolve_mpp(
         properties,

@@ -74,6 +74,17 @@ def tile_bytes(path: Path, *, page: int, tile: int) -> tuple[int, int, int]:
         return found.dataoffsets[tile], found.databytecounts[tile], size
 
 
+def say(path: Path, **tags: int) -> Path:
+    """Overwrite tags of the first page, such as ImageWidth: what a file says need not be what it holds."""
+    with tifffile.TiffFile(path) as tiff:
+        found = {name: tiff.pages[0].tags[name] for name in tags}
+    with path.open("r+b") as stream:
+        for name, value in tags.items():
+            stream.seek(found[name].valueoffset)
+            stream.write(value.to_bytes(found[name].valuebytecount, "little"))
+    return path
+
+
 def damage_tile(path: Path, *, page: int, tile: int) -> None:
     """Overwrite a JPEG tile's header, so that reading it is an error."""
     start, count, _ = tile_bytes(path, page=page, tile=tile)

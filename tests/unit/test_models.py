@@ -1,5 +1,6 @@
 """Networks: architecture, start from a seed, files."""
 
+import json
 import zipfile
 
 import keras
@@ -121,8 +122,42 @@ def test_a_saved_model_scores_the_same_and_holds_neither_code_nor_optimizer(tiny
 def test_a_model_with_code_in_it_is_refused(tmp_path):
     """CVE-2024-3660, CVE-2025-1550: a Lambda layer is code; Keras' safe mode does not load it."""
     keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2)]).save(tmp_path / "evil.keras")
-    with pytest.raises(ValueError, match=r"(?i)lambda|safe"):
+    with pytest.raises(InputError, match=r"I-MODEL Expected a model of Keras' own layers .*(?i:lambda|safe)"):
         models.load_model(tmp_path / "evil.keras")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"module": "os", "class_name": "system", "config": "touch {mark}", "registered_name": "system"},
+        {"module": "builtins", "class_name": "function", "config": "exec", "registered_name": "function"},
+        {"module": "pathlib", "class_name": "Path", "config": {"path": "{mark}"}, "registered_name": None},
+    ],
+    ids=lambda layer: layer["module"],
+)
+def test_a_model_that_names_code_elsewhere_is_refused(tiny, tmp_path, layer):
+    """CVE-2025-1550, CVE-2025-8747: an altered config.json that has Keras import what is no layer."""
+    models.save_model(tiny, tmp_path / "model.keras")
+    mark = tmp_path / "PWNED"
+    with zipfile.ZipFile(tmp_path / "model.keras") as whole, zipfile.ZipFile(tmp_path / "evil.keras", "w") as evil:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1] |= json.loads(json.dumps(layer).replace("{mark}", str(mark)))
+                content = json.dumps(config).encode()
+            evil.writestr(name, content)
+    with pytest.raises(InputError, match=r"I-MODEL Expected a model of Keras' own layers"):
+        models.load_model(tmp_path / "evil.keras")
+    assert not mark.exists()
+
+
+def test_a_model_in_the_old_format_is_refused(tiny, tmp_path):
+    """The .h5 format has no safe mode (CVE-2025-9905), whatever the file is called."""
+    tiny.save(tmp_path / "model.h5")
+    (tmp_path / "model.h5").rename(tmp_path / "model.keras")
+    with pytest.raises(InputError, match=r"I-MODEL Expected a \.keras model at .*, found another format"):
+        models.load_model(tmp_path / "model.keras")
 
 
 def test_an_excluded_rounds_archive_is_empty_and_valid(tmp_path):

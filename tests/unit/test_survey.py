@@ -2,6 +2,8 @@
 
 import json
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ from histocarta.images import import_image
 from histocarta.survey import BLOCK, UNREAD, Region, read_thumbnail, survey_slide
 from histocarta.versions import VERSION
 from PIL import ImageCms
-from slide_kit import EOSIN, damage_tile, slide_pixels, write_svs
+from slide_kit import EOSIN, damage_tile, say, slide_pixels, write_svs
 
 PIXELS = slide_pixels(900, 1500)
 KEYS = {
@@ -259,3 +261,31 @@ def test_a_real_slide(tmp_path):
     assert (record["width"], record["height"], record["thumbnail_downsample"]) == (2220, 2967, 3)
     assert thumbnail.shape == (989, 740, 3)
     assert 0.3 < (mask > 0).mean() < 0.42  # looked at: skin with dermis, the glass around it left out
+
+
+@pytest.mark.parametrize(
+    ("tiles", "side", "tile", "found"),
+    [
+        (5, 300_000, 65_520, r"300,000 x 300,000 px, at most 75 billion"),
+        (1, 65_520, 65_520, r"tiles of 65,520 x 65,520 px, at most 268 million"),
+    ],
+)
+def test_a_small_file_that_unpacks_to_a_mountain_is_left_out(tmp_path, tiles, side, tile, found):
+    bomb = write_svs(tmp_path / "s.svs", slide_pixels(16 * tiles, 16 * tiles), levels=(1,), tile=16)
+    say(bomb, ImageWidth=side, ImageLength=side, TileWidth=tile, TileLength=tile)
+    record, _, _ = surveyed(bomb)
+    assert record["code"] == "S-HUGE"
+    assert record["reason"] == f"s.svs: {found}; is this a slide?"
+
+
+def test_a_picture_that_unpacks_to_a_mountain_is_left_out(tmp_path):
+    """A PNG whose header is all there is of it."""
+    header = struct.pack(">IIBBBBB", 300_000, 300_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")]
+    words = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(words))
+    import_image(image=str(tmp_path / "photo.png"), output=str(tmp_path / "photo.tif"), mpp=0.5, quality=90)
+    record, _, _ = surveyed(tmp_path / "photo.tif")
+    assert record["code"] == "S-HUGE"
