@@ -4,9 +4,7 @@ Snakemake's lock says nothing of its holder, so that after a kill -9 every run e
 until somebody says ``--unlock``: also where jobs of the killed run are still at work, which would then run twice.
 """
 
-import re
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +12,10 @@ import psutil
 
 from histocarta.errors import InputError
 from histocarta.files import read_json, write_json
+from histocarta.slurm_queue import QueueError, queued_jobs
 
 NOTES = Path("state/drivers")
 HOME = Path(".snakemake")
-_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def note_driver(*, executor: str) -> None:
@@ -48,7 +46,7 @@ def clear_dead_lock() -> str:
         return ""
     at_work = list(_orphans())
     if any(driver["executor"] == "slurm" for driver in drivers):
-        at_work += _queued()
+        at_work += _still_queued()
     if at_work:
         raise InputError(
             f"W-RUNNING Expected no job of the run that was killed, found at work: {', '.join(at_work)}; wait for "
@@ -83,19 +81,12 @@ def _orphans() -> Iterator[str]:
             yield f"process {process.pid}"
 
 
-def _queued() -> Iterator[str]:
-    """Jobs that Snakemake's executor submitted from this folder and that SLURM has not ended.
-
-    By their folder and their name, the run's UUID: what Snakemake notes of a job's number is overwritten by the job.
-    """
-    command = ["squeue", "--me", "--noheader", "--format=%i|%j|%Z"]
-    asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    if asked.returncode:
+def _still_queued() -> list[str]:
+    """Jobs that were submitted from this folder and that SLURM has not ended."""
+    try:
+        return [f"SLURM job {job.number}" for job in queued_jobs()]
+    except QueueError as error:
         raise InputError(
             "W-RUNNING Expected squeue to say whether jobs of the killed run are still at work, "
-            f"found {asked.stderr.strip()!r}; start again when SLURM answers"
-        )
-    for line in asked.stdout.splitlines():
-        job, name, folder = line.split("|", 2)
-        if _RUN.fullmatch(name) and Path(folder) == Path.cwd():
-            yield f"SLURM job {job}"
+            f"found {str(error)!r}; start again when SLURM answers"
+        ) from error

@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -18,15 +18,15 @@ _SHEETS = {"slides": "slides.tsv", "expression": "expression.parquet", "clinical
            "exclusions": "exclusions.tsv"}  # fmt: skip
 
 
-def check_tables(study: Study, *, results: str | Path = "results") -> None:
+def check_tables(study: Study, *, configs: Iterable[str | Path] = (), results: str | Path = "results") -> None:
     """Raise one InputError for the cohorts whose tables the rule ``prepare_cohort`` would fail on.
 
-    Tables that are older than what that rule made of them (``results``/<cohort>/sheets) have been read before and are
-    not read again: all of TCGA's expression takes half a minute.
+    Tables that, with the study's config files, are older than what that rule made of them (``results``/<cohort>/sheets)
+    have been read before and are not read again: all of TCGA's expression takes half a minute.
     """
     faults = []
     for name, cohort in study.cohorts.items():
-        if _unread(cohort, Path(results) / name / "sheets" / _SHEETS["exclusions"]):
+        if _unread(cohort, configs, Path(results) / name / "sheets" / _SHEETS["exclusions"]):
             try:
                 with cleaned_sheets(cohort):
                     pass
@@ -71,10 +71,10 @@ def cleaned_sheets(cohort: Cohort) -> Iterator[dict[str, str]]:
         yield paths
 
 
-def _unread(cohort: Cohort, cleaned: Path) -> bool:
-    """Whether a table of the cohort is missing or newer than ``cleaned``, or that is missing."""
+def _unread(cohort: Cohort, configs: Iterable[str | Path], cleaned: Path) -> bool:
+    """Whether a table of the cohort is missing, or it or a config file newer than ``cleaned``, or that is missing."""
     if not cleaned.is_file():
         return True
     tables = [path for paths in cohort.files().values() for path in ([paths] if isinstance(paths, str) else paths)]
     made = cleaned.stat().st_mtime
-    return any(not Path(path).is_file() or Path(path).stat().st_mtime > made for path in tables)
+    return any(not Path(path).is_file() or Path(path).stat().st_mtime > made for path in (*tables, *configs))

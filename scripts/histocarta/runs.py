@@ -1,7 +1,7 @@
 """How a run ended: what is said at its end and stands in ``run.json``, finer than Snakemake's own exit status."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,27 +16,31 @@ WORDS = {
     FAILED: "some targets failed; all others are complete, and the same command tries these again",
     REFUSED: "more slides were left out than max_excluded allows; see ledger-refused.tsv",
 }
-_FAILURE = re.compile(r"^Error in rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
+_FAILURE = re.compile(r"^Error in rule (\w+):\n((?:(?!\[|Error in rule ).*\n)*)", re.MULTILINE)  # "[": a time
 _LOG = re.compile(r"^    log: (\S+)", re.MULTILINE)
+_REFUSED = re.compile(
+    r"^    message: SLURM sbatch failed\. The error message was '(?:sbatch: error: )?(.*)'", re.MULTILINE
+)
+_STATE = re.compile(r"^    message: SLURM-job .*SLURM status is: '(\w+)'", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed: its rule, its log, and the last line that it wrote."""
+    """A job that failed: its rule, its log, and the last line that it wrote, or SLURM's words on it."""
 
     rule: str
     log: str
     message: str
 
 
-def close_run(folder: str | Path, *, failed: bool, log: str | None, gpus: Mapping[str, int]) -> str:
+def close_run(folder: str | Path, *, failed: bool, logs: Sequence[str], gpus: Mapping[str, int]) -> str:
     """Write ``folder``/run.json about the run that has just ended, and return it as a few lines of text.
 
-    folder : results/{cohort}. failed : as Snakemake says. log : Snakemake's own log of the run. gpus : cards of a job,
-    by stage (the folder of its benchmark file).
+    folder : results/{cohort}. failed : as Snakemake says. logs : Snakemake's own of the run. gpus : cards of a job, by
+    stage (the folder of its benchmark file).
     """
     folder, used = Path(folder), slides_used(Path(folder))
-    failures = read_failures(log) if failed and log else []
+    failures = [failure for log in logs for failure in read_failures(log)] if failed else []
     code = DONE if not failed else REFUSED if _is_refused(folder) else FAILED
     table = spent(folder, gpus=gpus)
     record = {"code": code, "status": WORDS[code], "failures": [asdict(one) for one in failures]}
@@ -57,7 +61,9 @@ def read_failures(log: str | Path) -> list[Failure]:
     for rule, block in _FAILURE.findall(Path(log).read_text(encoding="utf-8", errors="replace")):
         path = _LOG.search(block)
         where = path[1] if path else ""
-        found[where or rule] = Failure(rule, where, _last_line(where))
+        refused, state = _REFUSED.search(block), _STATE.search(block)
+        message = f"SLURM refused it: {refused[1]}" if refused else _last_line(where)
+        found[where or rule] = Failure(rule, where, f"{message} (SLURM: {state[1]})" if state else message)
     return list(found.values())
 
 

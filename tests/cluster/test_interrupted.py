@@ -1,89 +1,14 @@
 """Trainings that SLURM ends in all its ways: each goes on from its last validation and ends with the same weights."""
 
-import hashlib
 import os
 import re
-import shutil
 import signal
-import zipfile
-from pathlib import Path
 
 import psutil
 import pytest
-import yaml
+from cluster_runs import LOG, STEPS, Run, ids, weights
 from slurm_kit import wait_until
-from test_study import QUICK
-from workflow_kit import LONGEST, simulate_study, snakemake, start_snakemake
-
-TRAIN = "results/tiny/traits/A/extremes/round-1/model.keras"
-LOG = Path("results/tiny/logs/train/A/extremes/rounds.log")
-VALIDATIONS, STEPS = 40, 10
-
-
-class Run:
-    """The study in a folder of its own, at work on the cluster."""
-
-    def __init__(self, prepared, folder, cluster):
-        shutil.copytree(prepared, folder)
-        self.folder, self.cluster, self.driver = folder, cluster, None
-
-    def start(self, *arguments):
-        how = {"profile": "slurm", "environment": self.cluster.environment}
-        with (self.folder / "driver.log").open("a") as log:
-            # The target stands before options that take several values.
-            self.driver = start_snakemake(self.folder, TRAIN, *QUICK, *arguments, words=log, **how)
-
-    def steps(self):
-        """The steps at which the present attempt has validated."""
-        log = self.folder / LOG
-        return [int(step) for step in re.findall(r"round 1, step (\d+):", log.read_text())] if log.exists() else []
-
-    def training(self):
-        """The number of the SLURM job that trains, once it has validated three times."""
-        wait_until(lambda: len(self.steps()) >= 3, seconds=300, what="three validations", why=self.words)
-        (job,) = re.search(r"SLURM job (\d+)", (self.folder / LOG).read_text()).groups()
-        return job
-
-    def finish(self):
-        code = self.driver.wait(timeout=LONGEST)
-        assert code == 0, self.words()
-
-    def words(self):
-        return (self.folder / "driver.log").read_text()[-5000:]
-
-
-def ids(cluster, states):
-    return {job["id"] for job in cluster.jobs(states)}
-
-
-def weights(folder):
-    """SHA-256 of the weights of the trained model."""
-    with zipfile.ZipFile(folder / TRAIN) as model:
-        return hashlib.sha256(model.read("model.weights.h5")).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def prepared(cluster, tmp_path_factory):
-    """A study on the point of training, on the CPU: the cards are fake."""
-    folder = tmp_path_factory.mktemp("prepared") / "study"
-    folder.mkdir()
-    study = simulate_study(folder, patients=12)
-    training = {"gpus": 0, "min_steps": STEPS, "max_validations": VALIDATIONS, "stop": VALIDATIONS}
-    study["tasks"]["extremes"]["training"] |= training
-    study["splits"]["halves"]["rounds"] = 1
-    (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    code, text = snakemake(folder, TRAIN, "--omit-from", "train_extremes")
-    assert code == 0, text[-5000:]
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared, cluster, tmp_path_factory):
-    """The weights of a training that nothing interrupts."""
-    run = Run(prepared, tmp_path_factory.mktemp("undisturbed") / "study", cluster)
-    run.start()
-    run.finish()
-    return weights(run.folder)
+from workflow_kit import LONGEST
 
 
 def cancel(run, job):
@@ -102,9 +27,15 @@ def preempt(run, job):
     run.cluster.run("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
 
 
+def lose_node(run, job):
+    node = f"nodename={run.cluster.host}"
+    run.cluster.run("scontrol", "update", node, "state=down", "reason=lost")
+    run.cluster.run("scontrol", "update", node, "state=resume")
+
+
 @pytest.mark.slow
-# SLURM begins a requeued job after two minutes only: those two wait together.
-@pytest.mark.parametrize("interruptions", [[cancel], [kill], [requeue, preempt]])
+# SLURM begins a requeued job after two minutes only: those three wait together.
+@pytest.mark.parametrize("interruptions", [[cancel], [kill], [requeue, preempt, lose_node]])
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(
     prepared, undisturbed, cluster, tmp_path, interruptions
 ):
@@ -142,10 +73,11 @@ def test_a_training_beyond_its_time_goes_on_with_more(prepared, undisturbed, clu
 
 
 @pytest.mark.slow
-def test_a_killed_driver_leaves_no_second_writer(prepared, undisturbed, cluster, tmp_path):
+@pytest.mark.parametrize("validations", [1, 10, 20])
+def test_a_killed_driver_leaves_no_second_writer(prepared, undisturbed, cluster, tmp_path, validations):
     run = Run(prepared, tmp_path / "study", cluster)
     run.start()
-    job = run.training()
+    job = run.training(validations=validations)
     os.kill(run.driver.pid, signal.SIGKILL)
     run.driver.wait()
     run.start()

@@ -9,8 +9,7 @@ from collections import Counter
 import pytest
 import yaml
 from histocarta.files import read_json
-from slurm_kit import wait_until
-from test_study import QUICK
+from slurm_kit import QUICK, wait_until
 from workflow_kit import ROOT, finished_jobs, snakemake, start_snakemake
 
 

@@ -7,12 +7,10 @@ from itertools import combinations
 import pytest
 import yaml
 from histocarta.files import read_json
+from slurm_kit import QUICK
 from workflow_kit import simulate_study, snakemake
 
 GPU_STAGES = {"train", "score_tiles"}
-# Without accounting sacct fails, and Snakemake would wait for ever (make doctor tells); the other two save minutes.
-QUICK = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", 3)
-QUICK += ("--seconds-between-status-checks", 3)
 PLACE = re.compile(r"^(\S+ \S+) on \S+, SLURM job (\d+)(?:, GPU (\S+))?$", re.MULTILINE)
 
 

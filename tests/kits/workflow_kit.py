@@ -87,18 +87,20 @@ def start_snakemake(folder, *arguments, words, profile="profiles/local", environ
 
 def jobs(text):
     """Rule and wildcards of every job that Snakemake names."""
-    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE)
-    found = [(rule, re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)) for rule, block in blocks]
-    return [(rule, dict(pair.split("=", 1) for pair in match[1].split(", ")) if match else {}) for rule, match in found]
+    return [(rule, dict(pair.split("=", 1) for pair in wildcards)) for rule, wildcards, _ in _begun(text)]
 
 
 def finished_jobs(text):
-    """Rule and wildcards, as one string, of every job that Snakemake says it finished."""
-    begun = {}
-    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE):
-        wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
-        begun[re.search(r"^    jobid: (\d+)$", block, re.MULTILINE)[1]] = (rule, wildcards[1] if wildcards else "")
+    """Rule and wildcards (name=value, …) of every job that Snakemake says it finished."""
+    begun = {number: (rule, wildcards) for rule, wildcards, number in _begun(text)}
     return [begun[number] for number in re.findall(r"^Finished jobid: (\d+) ", text, re.MULTILINE)]
+
+
+def _begun(text):
+    """Rule, wildcards (name=value, …) and Snakemake's number of every job in its words."""
+    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.MULTILINE):
+        fields = dict(re.findall(r"^    (\w+): (.*)$", block, re.MULTILINE))
+        yield rule, tuple(fields["wildcards"].split(", ")) if "wildcards" in fields else (), fields["jobid"]
 
 
 def write_benchmark(path, seconds, cpu):

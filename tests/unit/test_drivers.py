@@ -81,9 +81,12 @@ def test_a_process_of_the_killed_run_stops_the_next(lock, killed):
 @pytest.mark.parametrize(
     ("squeue", "said"),
     [
-        ('echo "12|$RUN|$PWD"; echo "77|$RUN|/elsewhere"; echo "78|mine|$PWD"', "found at work: SLURM job 12; wait"),
+        (
+            'echo "12|$RUN|RUNNING|$PWD|None"; echo "77|$RUN|RUNNING|/else|None"; echo "78|mine|PENDING|$PWD|None"',
+            "found at work: SLURM job 12; wait",
+        ),
         ("echo no controller >&2; exit 1", "found 'no controller'; start again when SLURM answers"),
-        ('echo "77|$RUN|/elsewhere"', None),
+        ('echo "77|$RUN|RUNNING|/elsewhere|None"', None),
     ],
 )
 def test_slurm_jobs_of_the_killed_run_stop_the_next(lock, killed, monkeypatch, tmp_path, squeue, said):

@@ -57,6 +57,13 @@ def test_tables_that_were_read_before_are_not_read_again(here):
     cleaned.parent.mkdir(parents=True)
     cleaned.touch()
     check_tables(study)
-    os.utime(here / "expression.tsv", (cleaned.stat().st_mtime + 5,) * 2)
+    sooner, later = ((cleaned.stat().st_mtime + seconds,) * 2 for seconds in (-5, 5))
+    (here / "study.yaml").touch()
+    os.utime(here / "study.yaml", sooner)
+    check_tables(study, configs=[here / "study.yaml"])
+    os.utime(here / "study.yaml", later)  # another time_unit, say
+    with pytest.raises(InputError, match="found 'x'"):
+        check_tables(study, configs=[here / "study.yaml"])
+    os.utime(here / "expression.tsv", later)
     with pytest.raises(InputError, match="found 'x'"):
         check_tables(study)

@@ -1,5 +1,7 @@
 """What a run says at its end: which jobs failed and why, how many slides were used, what was spent."""
 
+from pathlib import Path
+
 import pandas as pd
 from histocarta.files import read_json, write_table
 from histocarta.runs import close_run, read_failures
@@ -18,6 +20,21 @@ Error in rule train_extremes:
 Error in rule tile_slide:
     jobid: 5
     log: {tile} (check log file(s) for error details)
+"""
+ON_SLURM = """
+[Sat Nov 28 08:05:30 2026]
+Error in rule score_extremes:
+    message: SLURM sbatch failed. The error message was 'sbatch: error: Batch job submission failed: Invalid account'.
+    sbatch call:
+        sbatch --parsable --job-name a5797b32
+For further error details see the cluster/cloud log and the log files of the involved rule(s).
+    jobid: 0
+    log: none.log (check log file(s) for error details)
+Logfile none.log: empty file
+[Sat Nov 28 08:05:46 2026]
+Error in rule train_extremes:
+    message: SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. Reason: Unknown.
+    log: {train} (check log file(s) for error details)
 """
 
 
@@ -41,10 +58,18 @@ def test_each_failed_job_is_named_once_with_its_last_words(tmp_path):
     assert (second.rule, second.log, second.message) == ("tile_slide", tile, "no log was written")
 
 
+def test_what_slurm_says_of_a_failed_job_stands_with_it(tmp_path):
+    log, train, _ = logs(tmp_path)
+    Path(log).write_text(ON_SLURM.format(train=train))
+    refused, late = read_failures(log)
+    assert refused.message == "SLURM refused it: Batch job submission failed: Invalid account"
+    assert (late.rule, late.message) == ("train_extremes", "M-LOCK x is held by process 7 (SLURM: TIMEOUT)")
+
+
 def test_a_run_that_is_done(tmp_path):
     ledger(tmp_path / "ledger.tsv")
     write_benchmark(tmp_path / "benchmarks" / "train" / "A.txt", 3600, 1800)
-    said = close_run(tmp_path, failed=False, log=None, gpus={"train": 1})
+    said = close_run(tmp_path, failed=False, logs=[], gpus={"train": 1})
     record = read_json(tmp_path / "run.json")
     assert (record["code"], record["status"], record["failures"]) == (0, "done", [])
     assert (record["slides_in"], record["slides_used"]) == (10, 8)
@@ -55,7 +80,7 @@ def test_a_run_that_is_done(tmp_path):
 
 def test_a_run_of_which_some_failed(tmp_path):
     log, train, _ = logs(tmp_path)
-    said = close_run(tmp_path, failed=True, log=log, gpus={})
+    said = close_run(tmp_path, failed=True, logs=[log], gpus={})
     record = read_json(tmp_path / "run.json")
     assert record["code"] == 3 and [one["rule"] for one in record["failures"]] == ["train_extremes", "tile_slide"]
     assert f"failed: train_extremes: M-LOCK x is held by process 7 ({train})" in said
@@ -64,6 +89,6 @@ def test_a_run_of_which_some_failed(tmp_path):
 
 def test_a_run_that_lost_too_many_slides(tmp_path):
     ledger(tmp_path / "ledger-refused.tsv")
-    said = close_run(tmp_path, failed=True, log=None, gpus={})
+    said = close_run(tmp_path, failed=True, logs=[], gpus={})
     assert read_json(tmp_path / "run.json")["code"] == 4
     assert "more slides were left out than max_excluded allows; see ledger-refused.tsv" in said

@@ -180,6 +180,26 @@ def test_one_trait_again_runs_its_jobs_alone(finished):
     assert (code, jobs(text)) == (0, []), text
 
 
+def test_a_trait_that_fails_is_named_and_the_next_run_mends_it(finished):
+    labels, target = (finished / "results/tiny/traits/B/extremes" / name for name in ("labels.json", "labels.parquet"))
+    whole = labels.read_bytes()
+    labels.write_text("{")  # newer than what was made of it
+    code, text = snakemake(finished)
+    assert code == 1 and target.exists()
+    record = read_json(finished / "results/tiny/run.json")
+    (failure,) = record["failures"]
+    assert (record["code"], failure["rule"], failure["log"]) == (
+        3,
+        "audit_leaks",
+        "results/tiny/logs/audit_leaks/B/extremes.log",
+    )
+    assert f"failed: audit_leaks: {failure['message']}" in text
+    labels.write_bytes(whole)
+    code, text = snakemake(finished)
+    assert code == 0, text
+    assert read_json(finished / "results/tiny/run.json")["failures"] == []
+
+
 def test_a_mistyped_key_ends_in_one_clear_line(tmp_path):
     study = STUDY | {"layouts": {"grid": {"size": 75, "stian": "none"}}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))

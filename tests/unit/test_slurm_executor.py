@@ -1,0 +1,97 @@
+"""What the mended SLURM executor outlasts."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+
+import pytest
+import snakemake_executor_plugin_slurm as plugin
+from histocarta import slurm_executor
+from histocarta.slurm_executor import NO_CONTROLLER, TRIES, mend
+from slurm_kit import wait_until
+
+
+def submitted(number):
+    return SimpleNamespace(external_jobid=number, job=SimpleNamespace(jobid=7))
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    """An executor of the plugin's shape whose looks at the queue the test writes."""
+    monkeypatch.setattr(plugin, "query_job_status", plugin.query_job_status)  # is put back
+
+    class Executor:
+        logger = logging.getLogger("executor")
+
+        def __init__(self):
+            self.looks, self.succeeded, self.failed, self.submissions = [], [], [], 0
+
+        async def check_active_jobs(self, active_jobs):
+            for job, what in zip(active_jobs, self.looks.pop(0), strict=True):
+                if what == "running":
+                    yield job
+                elif what == "done":
+                    self.report_job_success(job)
+                elif what == "failed":
+                    self.report_job_error(job, msg="it failed", aux_logs=[])
+
+        def report_job_success(self, job_info):
+            self.succeeded.append(job_info.external_jobid)
+
+        def report_job_error(self, job_info, msg=None, **options):
+            self.failed.append((job_info.external_jobid, msg, options))
+
+        def run_job(self, job):
+            self.submissions += 1
+            self.report_job_error(
+                SimpleNamespace(external_jobid=None, job=job), f"SLURM sbatch failed. {NO_CONTROLLER}"
+            )
+
+    mend(Executor, wait=0.001)
+    return Executor()
+
+
+async def looked(executor, jobs):
+    return [job.external_jobid async for job in executor.check_active_jobs(jobs)]
+
+
+def test_a_look_that_fails_as_a_whole_loses_no_job(executor):
+    jobs = [submitted("1"), submitted("2")]
+    executor.looks = [["unseen", "unseen"], ["running", "unseen"]]
+    assert asyncio.run(looked(executor, jobs)) == ["1", "2"]
+    assert asyncio.run(looked(executor, jobs)) == ["1", "2"]
+    assert executor.succeeded == executor.failed == []
+
+
+def test_jobs_that_ended_are_not_kept(executor):
+    executor.looks = [["done", "failed", "running"]]
+    assert asyncio.run(looked(executor, [submitted("1"), submitted("2"), submitted("3")])) == ["3"]
+    assert executor.succeeded == ["1"]
+    assert executor.failed == [("2", "it failed", {"aux_logs": []})]
+
+
+def test_a_submission_without_a_controller_is_tried_again_and_fails_in_the_end(executor):
+    executor.run_job(SimpleNamespace(jobid=7))
+    wait_until(lambda: executor.failed, seconds=30, what="the end of the tries")
+    assert executor.submissions == TRIES + 1
+    assert NO_CONTROLLER in executor.failed[0][1]
+
+
+def test_other_submission_errors_fail_at_once(executor):
+    executor.report_job_error(SimpleNamespace(external_jobid=None, job=submitted(None).job), "Invalid account")
+    assert [failure[1] for failure in executor.failed] == ["Invalid account"]
+
+
+@pytest.mark.parametrize(("said", "state"), [("CANCELLED by 1000", "CANCELLED"), ("RUNNING", "RUNNING")])
+def test_a_cancelled_job_is_known_by_sacct(executor, said, state):
+    states, _ = asyncio.run(plugin.query_job_status(f"echo '7|{said}'", executor.logger))
+    assert states == {"7": state}
+    assert asyncio.run(plugin.query_job_status("false", executor.logger)) == (None, None)
+
+
+def test_the_plugin_has_what_is_mended():
+    """Its names are looked up here, so that an update that moves them is noticed."""
+    names = ("check_active_jobs", "report_job_success", "report_job_error", "run_job")
+    assert all(callable(getattr(plugin.Executor, name)) for name in names)
+    assert plugin.Executor.check_active_jobs.__globals__["query_job_status"] is plugin.query_job_status
+    assert slurm_executor.plugin is plugin
