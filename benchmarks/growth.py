@@ -1,6 +1,7 @@
 """What planning costs: dry runs of the BRCA preset with its traits, with 10 and with 100 times as many.
 
 Usage: python benchmarks/growth.py [--times 1 10 100] [--data $REAL_DATA], the folder with gdc/gdc_manifest_brca.txt.
+With --batched 300 17000, instead, studies of so many traits as a whole and in batches, for profiles/slurm/README.md.
 Each study is planned beside two studies of as many jobs that have no meaning: "bare" ones with one file in and one out
 and a shell command, which is the least that Snakemake costs on this machine at this hour, and "shaped" ones with as
 many files and as many directives (script, log, benchmark, conda, threads, resources, params) as a job of a trait has.
@@ -107,11 +108,11 @@ def dry_run(folder: Path, *arguments: str) -> Cost:
     return Cost(jobs, wall, used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 
-def write_study(folder: Path, *, data: Path, times: int) -> Path:
-    """The preset with ``times`` as many traits, the further ones invented, and empty files in place of its tables."""
+def write_study(folder: Path, *, data: Path, traits: int) -> Path:
+    """The preset with so many traits, the further ones invented, and empty files in place of its tables."""
     study = yaml.safe_load(PRESET.read_text())
-    traits = study["tasks"]["extremes"]["traits"]
-    traits += [f"G{number:06d}" for number in range(len(traits) * (times - 1))]
+    listed = study["tasks"]["extremes"]["traits"]
+    listed += [f"G{number:06d}" for number in range(traits - len(listed))]
     cohort = study["cohorts"]["tcga-brca"]
     for path in [cohort["clinical"], *(table["path"] for table in cohort["expression"])]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -123,11 +124,11 @@ def write_study(folder: Path, *, data: Path, times: int) -> Path:
     return config
 
 
-def plan_study(*, data: Path, times: int) -> Cost:
-    """Plan the preset with ``times`` as many traits."""
+def plan_study(*arguments: str, data: Path, traits: int) -> Cost:
+    """Plan the preset with so many traits, or what ``arguments`` ask of it."""
     with tempfile.TemporaryDirectory() as folder:
-        config = write_study(Path(folder), data=data, times=times)
-        return dry_run(Path(folder), "--configfile", str(config))
+        config = write_study(Path(folder), data=data, traits=traits)
+        return dry_run(Path(folder), *arguments, "--configfile", str(config))
 
 
 def plan_chains(jobs: int, *, shape: str, steps: int = 9) -> Cost:
@@ -143,7 +144,7 @@ def plan_chains(jobs: int, *, shape: str, steps: int = 9) -> Cost:
 
 def compare(times: int, *, data: Path, floor: Cost) -> Cost:
     """Plan the study and as many jobs of either shape; print a line each."""
-    study = plan_study(data=data, times=times)
+    study = plan_study(data=data, traits=10 * times)
     plans = {"study": study} | {shape: plan_chains(study.jobs, shape=shape) for shape in SHAPES}
     print(f"{10 * times} traits")
     for name, cost in plans.items():
@@ -156,6 +157,22 @@ def compare(times: int, *, data: Path, floor: Cost) -> Cost:
     ratios = [f"{study.cpu / plans[shape].cpu:.2f} times {shape} ones" for shape in SHAPES]
     finding(f"{10 * times} traits, CPU time of {study.jobs} jobs: {', '.join(ratios)}")
     return study
+
+
+def batched(traits: int, *, data: Path, batches: int) -> None:
+    """Plan a study as a whole and the first of its batches; print a line each."""
+    table = "results/tcga-brca/tables/extremes.tsv"
+    plans = {
+        "the whole": plan_study(data=data, traits=traits),
+        f"1 of {batches} batches": plan_study(
+            table, "--batch", f"tabulate_cohort=1/{batches}", data=data, traits=traits
+        ),
+    }
+    for name, cost in plans.items():
+        finding(
+            f"{traits:,} traits, {name}: {cost.jobs:,} jobs planned in {cost.wall:.0f} s ({cost.cpu:.0f} CPU s) with "
+            f"{cost.peak / 1024:,.0f} MB"
+        )
 
 
 def judge(found: dict[int, Cost]) -> None:
@@ -177,10 +194,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 100], help="multiples of the preset's traits")
     parser.add_argument("--data", type=Path, default=os.environ.get("REAL_DATA"), help="default: REAL_DATA")
+    parser.add_argument("--batched", type=int, nargs="+", default=[], help="numbers of traits")
+    parser.add_argument("--batches", type=int, default=20)
     given = parser.parse_args()
     if not given.data:
         parser.error("expected the folder of the real data (gdc/gdc_manifest_brca.txt) as --data or REAL_DATA")
-    print(machine())
+    print(machine(), flush=True)
+    if given.batched:
+        for traits in given.batched:
+            batched(traits, data=given.data, batches=given.batches)
+        return
     floor = plan_chains(1, shape="bare")
     print(f"next to no jobs: {floor.wall:.1f} s, {floor.cpu:.1f} CPU s, {floor.peak / 1024:.0f} MB\n")
     print(f"{'':>8} {'jobs':>7} {'wall s':>7} {'CPU s':>7} {'MB':>6} {'ms/job':>7} {'kB/job':>7} {'study is':>10}")

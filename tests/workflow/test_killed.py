@@ -1,8 +1,9 @@
-"""The whole tree of processes killed at random points, and started again: the same bytes, and nothing done twice."""
+"""A run killed at random points, whole or its driver alone, and started again: same bytes, and nothing done twice."""
 
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from workflow_kit import finished_jobs, simulate_study, snakemake, start_snakema
 # `make soak` asks for 100. Each study is killed so often in a row before it may end.
 KILLS = int(os.environ.get("KILLS", "8"))
 IN_A_ROW = 2
+DRIVERS = max(5, KILLS // 5)  # so often the driver alone is killed, once in a study: its jobs work on
 # From start to kill: seconds that Snakemake needs to plan; a share of what the study takes in one go. Two kills at the
 # latest leave a third of the work for the last start, for a machine that has become faster meanwhile.
 SOONEST, SHARE = 3, 0.33
@@ -43,8 +45,9 @@ def fingerprint(results):
     return found
 
 
-def killed(folder, *, after):
-    """Run the workflow and kill every process of it ``after`` so many seconds; its words, None where it had ended."""
+def killed(folder, *, after, kill=os.killpg):
+    """Run the workflow and kill every process of it, or with ``os.kill`` the first, ``after`` so many seconds; its
+    words, None where it had ended."""
     with (folder / "killed.log").open("w+") as log:
         run = start_snakemake(folder, words=log)
         try:
@@ -52,7 +55,7 @@ def killed(folder, *, after):
             ended = True
         except subprocess.TimeoutExpired:
             ended = False
-            os.killpg(run.pid, signal.SIGKILL)
+            kill(run.pid, signal.SIGKILL)
             run.wait()
         log.seek(0)
         words = log.read()
@@ -84,7 +87,28 @@ def test_a_killed_study_started_again_ends_with_the_same_bytes(untouched, tmp_pa
         assert words is not None, "it ended before it could be killed"
         assert "Traceback" not in words, words[-3000:]
         done.update(finished_jobs(words))
+    check_end(folder, snakemake(folder), done, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(DRIVERS))
+def test_jobs_that_outlive_their_driver_are_waited_for(untouched, tmp_path, seed):
+    fresh, expected, seconds = untouched
+    folder = tmp_path / "study"
+    shutil.copytree(fresh, folder)
+    words = killed(folder, after=random.Random(seed).uniform(SOONEST, 2 * SHARE * seconds), kill=os.kill)
+    assert words is not None, "it ended before it could be killed"
     code, text = snakemake(folder)
+    while "W-RUNNING" in text:
+        assert code == 1 and re.search("found at work: process [0-9]+", text), text[-3000:]
+        time.sleep(1)
+        code, text = snakemake(folder)
+    check_end(folder, (code, text), Counter(finished_jobs(words)), expected)
+
+
+def check_end(folder, last, done, expected):
+    """The ``last`` run, its status and words, has ended the study: nothing was done twice, and its bytes are right."""
+    code, text = last
     assert code == 0, text[-5000:]
     done.update(finished_jobs(text))
     assert fingerprint(folder / "results" / "tiny") == expected
