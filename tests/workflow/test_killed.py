@@ -17,11 +17,11 @@ from workflow_kit import finished_jobs, simulate_study, snakemake, start_snakema
 
 # `make soak` asks for 100. Each study is killed so often in a row before it may end.
 KILLS = int(os.environ.get("KILLS", "8"))
-IN_A_ROW = 2
+IN_A_ROW = 4
 DRIVERS = max(5, KILLS // 5)  # so often the driver alone is killed, once in a study: its jobs work on
-# From start to kill: seconds that Snakemake needs to plan; a share of what the study takes in one go. Two kills at the
-# latest leave a third of the work for the last start, for a machine that has become faster meanwhile.
-SOONEST, SHARE = 3, 0.33
+# From start to kill: seconds that Snakemake needs to plan; a share of what the study takes in one go. So many kills at
+# the latest leave a third of the work for the last start, for a machine that has become faster meanwhile.
+SOONEST, SHARE = 3, 0.66 / IN_A_ROW
 PATIENTS = 12
 # Of a model the settings and the weights count: the zip itself carries the time of its making.
 MEMBERS = ("config.json", "model.weights.h5")
@@ -96,7 +96,7 @@ def test_jobs_that_outlive_their_driver_are_waited_for(untouched, tmp_path, seed
     fresh, expected, seconds = untouched
     folder = tmp_path / "study"
     shutil.copytree(fresh, folder)
-    words = killed(folder, after=random.Random(seed).uniform(SOONEST, 2 * SHARE * seconds), kill=os.kill)
+    words = killed(folder, after=random.Random(seed).uniform(SOONEST, 0.66 * seconds), kill=os.kill)
     assert words is not None, "it ended before it could be killed"
     code, text = snakemake(folder)
     while "W-RUNNING" in text:
