@@ -15,6 +15,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 STANDARD = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "scontrol")
 # Without accounting sacct fails, and Snakemake would wait for ever (make doctor tells); the other two save minutes.
@@ -121,6 +123,14 @@ class Cluster:
         """What ``scontrol show job`` says of a job."""
         return dict(re.findall(r"(\S+?)=(\S+)", self.run("scontrol", "-d", "show", "job", job)))
 
+    def end_lost_jobs(self) -> None:
+        """Kill what is left of jobs: proctrack/linuxproc loses sight of a process whose parent was killed."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                environment = process.environ()
+                if "SLURM_JOB_ID" in environment and environment.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    process.kill()
+
     def why(self) -> str:
         """The ends of the daemons' logs."""
         logs = [self.folder / f"{name}.log" for name in ("munged", "slurmctld", "slurmd")]
@@ -139,6 +149,7 @@ def cluster_in(folder: Path, **size: int):
             cluster.run("scancel", "--user", "root", "--signal=KILL", "--full")
         cluster.stop()
         STANDARD.unlink()
+        cluster.end_lost_jobs()
 
 
 def wait_until(condition, *, seconds: float, what: str, why=lambda: "") -> None:
