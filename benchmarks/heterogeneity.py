@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from histocarta.cartography import GLASS, NEGATIVE, paint, with_legend, write_picture
+from histocarta.cartography import state_colours
 from histocarta.heterogeneity import combination_codes, combination_counts, hti
 from histocarta.hta import regional_heterogeneity
+from histocarta.overlays import GLASS, NEGATIVE, paint, with_legend, write_picture
 from machine import finding, machine, verdict
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -94,7 +95,7 @@ def benchmark_picture(n_tiles, folder):
     labels = {GLASS: "glass", NEGATIVE: "negative", **{NEGATIVE + code: f"combination {code}" for code in (1, 2, 3)}}
 
     def ours():
-        picture = paint(states, sites=sites, thumbnail=thumbnail, origin=(0, 0), downsample=side)
+        picture = paint(states, sites=sites, thumbnail=thumbnail, origin=(0, 0), downsample=side, colours=state_colours)
         whole = with_legend(picture, title="A + B on S1", notes=["HTI 0.50"], labels=labels, mpp=0.25)
         write_picture(whole, folder / "ours.png")
 

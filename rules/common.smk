@@ -10,6 +10,7 @@ from histocarta.footprint import scoring_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
 from histocarta.preflight import check_slides, is_absent
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
+from histocarta.tasks import TASKS
 from histocarta.versions import VERSION
 
 check_backend(os.environ)

@@ -1,6 +1,7 @@
 # Reads:  the cohort's manifest and expression table.
 # Writes: splits (drawn before any trait is looked at) and, per trait and task, labels.parquet: one rule per task, chosen by
 #         the path. A fifth task is one more label rule here and one row in histocarta.tasks.
+# A rule that is one task's says so in its pathvars: wildcard_constraints do not reach into them (snakemake#4197).
 
 
 # A scheme decides how many rounds there are, so each scheme in use has its rule. Who has tiles decides who is split: the
@@ -45,8 +46,8 @@ rule label_extremes:
         "<cohort>/logs/label_extremes/{trait}/{task}.log",
     benchmark:
         "<cohort>/benchmarks/label_extremes/{trait}/{task}.txt"
-    wildcard_constraints:
-        task="extremes",
+    pathvars:
+        trait="results/{cohort}/traits/{trait}/{task,extremes}",
     conda:
         "../envs/statistics.yaml"
     params:
@@ -57,6 +58,32 @@ rule label_extremes:
         version=VERSION["label"],
     script:
         "../scripts/label_extremes.py"
+
+
+rule label_regression:
+    input:
+        expression="<cohort>/sheets/expression.parquet",
+        manifest=manifest_of_task,
+        split=splits_of_task,
+    output:
+        labels="<trait>/labels.parquet",
+        summary="<trait>/labels.json",
+    log:
+        "<cohort>/logs/label_regression/{trait}/{task}.log",
+    benchmark:
+        "<cohort>/benchmarks/label_regression/{trait}/{task}.txt"
+    pathvars:
+        trait="results/{cohort}/traits/{trait}/{task,regression}",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        trait="{trait}",
+        # A small table: lookup walks all of what it looks within, and the settings hold every trait's name.
+        settings=lookup("{task}", within={name: task["labels"] for name, task in SETTINGS["tasks"].items()}),
+        fitted_on=STUDY.choice("percentiles_fitted_on"),
+        version=VERSION["values"],
+    script:
+        "../scripts/label_regression.py"
 
 
 rule audit_leaks:

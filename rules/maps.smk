@@ -1,5 +1,5 @@
 # Reads:  consensus scores, sites, thumbnails.
-# Writes: cartographies (one trait) and heterogeneity maps and tables (several traits joined by +).
+# Writes: cartographies and value maps (one trait), and heterogeneity maps and tables (several traits joined by +).
 
 
 rule draw_map:
@@ -20,12 +20,42 @@ rule draw_map:
         "<cohort>/logs/draw_map/{trait}/{task}/{slide}.log",
     benchmark:
         "<cohort>/benchmarks/draw_map/{trait}/{task}/{slide}.txt"
+    pathvars:
+        trait="results/{cohort}/traits/{trait}/{task,extremes}",  # see labels.smk
     conda:
         "../envs/slides.yaml"
     params:
         version=VERSION["map"],
     script:
         "../scripts/draw_map.py"
+
+
+rule draw_value_map:
+    input:
+        scores="<trait>/consensus/scores.parquet",
+        survey="<cohort>/slides/{slide}/slide.json",
+        thumbnail="<cohort>/slides/{slide}/thumbnail.png",
+        sites=sites_of_slide,
+    output:
+        picture=report(
+            "<trait>/consensus/maps/{slide}.png",
+            caption="captions/value-map.rst",
+            category="Cartographies",
+            subcategory="{trait}",
+            labels={"slide": "{slide}", "task": "{task}"},
+        ),
+    log:
+        "<cohort>/logs/draw_value_map/{trait}/{task}/{slide}.log",
+    benchmark:
+        "<cohort>/benchmarks/draw_value_map/{trait}/{task}/{slide}.txt"
+    pathvars:
+        trait="results/{cohort}/traits/{trait}/{task,regression}",
+    conda:
+        "../envs/slides.yaml"
+    params:
+        version=VERSION["value_map"],
+    script:
+        "../scripts/draw_value_map.py"
 
 
 rule measure_heterogeneity:

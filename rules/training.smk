@@ -8,6 +8,9 @@
 for TASK, SETTING in STUDY.tasks.items():
     LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
     UNIT = STUDY.splits[SCHEME].unit
+    OWN = f"results/{{cohort}}/traits/{{trait}}/{{task,{TASK}}}"  # see labels.smk
+    # How one score is made of the rounds': by vote, or by averaging.
+    COMBINE = {"share": "vote_consensus", "mean": "average_rounds"}[TASKS[TASK].slide_score]
 
     # One process for all rounds of a trait is worth it where starting TensorFlow and tracing the network cost more than a
     # round's steps (small tiles, small cohorts). A cluster wants a job per round.
@@ -31,8 +34,8 @@ for TASK, SETTING in STUDY.tasks.items():
             f"<cohort>/logs/train/{{trait}}/{{task}}/{JOB}.log",
         benchmark:
             f"<cohort>/benchmarks/train/{{trait}}/{{task}}/{JOB}.txt"
-        wildcard_constraints:
-            task=TASK,
+        pathvars:
+            trait=OWN,
         conda:
             TENSORFLOW_ENV
         threads: 8
@@ -44,7 +47,7 @@ for TASK, SETTING in STUDY.tasks.items():
                 "model": SETTING.model.model_dump(),
                 "training": SETTING.training.model_dump(),
                 "task": TASK,
-                "threshold": SETTING.threshold,
+                **SETTING.judging(),
                 "pooling": SETTING.model.pooling,
                 "checkpoint_metric": STUDY.choice("checkpoint_metric"),
                 "seed": STUDY.seed,
@@ -68,8 +71,8 @@ for TASK, SETTING in STUDY.tasks.items():
             "<cohort>/logs/score_tiles/{trait}/{task}.log",
         benchmark:
             "<cohort>/benchmarks/score_tiles/{trait}/{task}.txt"
-        wildcard_constraints:
-            task=TASK,
+        pathvars:
+            trait=OWN,
         conda:
             TENSORFLOW_ENV
         threads: 8
@@ -84,7 +87,7 @@ for TASK, SETTING in STUDY.tasks.items():
 
     rule:
         name:
-            f"vote_{TASK}"
+            f"{COMBINE.split('_')[0]}_{TASK}"
         input:
             manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
             labels="<trait>/labels.parquet",
@@ -97,18 +100,18 @@ for TASK, SETTING in STUDY.tasks.items():
             slides="<trait>/consensus/slides.parquet",
             metrics="<trait>/consensus/metrics.json",
         log:
-            "<cohort>/logs/vote_consensus/{trait}/{task}.log",
+            f"<cohort>/logs/{COMBINE}/{{trait}}/{{task}}.log",
         benchmark:
-            "<cohort>/benchmarks/vote_consensus/{trait}/{task}.txt"
-        wildcard_constraints:
-            task=TASK,
+            f"<cohort>/benchmarks/{COMBINE}/{{trait}}/{{task}}.txt"
+        pathvars:
+            trait=OWN,
         conda:
             "../envs/statistics.yaml"
         resources:
             mem_mb=8000,
         params:
             trait="{trait}",
-            call={"best": SETTING.vote.best, "threshold": SETTING.threshold, "unit": UNIT, "seed": STUDY.seed},
-            version=VERSION["consensus"],
+            call=SETTING.combining(seed=STUDY.seed) | {"unit": UNIT},
+            version=VERSION[COMBINE],
         script:
-            "../scripts/vote_consensus.py"
+            f"../scripts/{COMBINE}.py"

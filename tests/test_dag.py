@@ -158,6 +158,24 @@ def test_jobs_of_a_whole_study(whole):
     }
 
 
+def test_two_tasks_share_the_slides_and_the_splits_and_keep_their_own_rules(whole, tmp_path):
+    """Rules of one task say so in their pathvars, since rule-level wildcard_constraints are lost there."""
+
+    def add_regression(study):
+        study["tasks"]["regression"] = study["tasks"]["extremes"] | {"traits": ["A", "C", "D"]}
+
+    found = plan(write_study(tmp_path / "study", change=add_regression)).counts
+    more = {rule: found[rule] - whole.counts.get(rule, 0) for rule in found}
+    assert {rule: count for rule, count in more.items() if count} == {
+        "label_regression": 3,
+        "audit_leaks": 3,
+        "train_regression": 3,
+        "score_regression": 3,
+        "average_regression": 3,
+        "tabulate_associations": 1,
+    }
+
+
 def test_a_photograph_is_imported_once_for_all_its_regions(whole):
     assert sorted(job.input[0] for job in whole.of("import_image")) == ["data/five.png", "data/four.jpg"]
     read = {job.wildcards["slide"]: job.input for job in whole.of("survey_slide")}

@@ -5,8 +5,7 @@ negative tissue are never the same (the released code drew both as 0).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,21 +13,27 @@ from PIL import Image
 
 from histocarta.colours import NEGATIVE_COLOUR, WHITE_COLOUR, combination_colours
 from histocarta.errors import InputError
-from histocarta.files import read_json, read_table, replacing
+from histocarta.files import read_json, read_table
 from histocarta.heterogeneity import combination_codes, combination_name, hti
-from histocarta.legends import legend
+from histocarta.overlays import (
+    GLASS,
+    NEGATIVE,
+    STRENGTH,
+    UNSCORED,
+    WHITE,
+    Picture,
+    blank_map,
+    paint,
+    with_legend,
+    write_picture,
+)
 
-GLASS, UNSCORED, NEGATIVE = 0, 1, 2  # states of a tile; NEGATIVE + code is the combination with that code
+# NEGATIVE + code is the state of a tile that is positive for the combination with that code.
 STATE_NAMES = {GLASS: "glass or little tissue", UNSCORED: "tissue, not scored", NEGATIVE: "negative"}
 NOT_TISSUE = (
     "background",
     "edge",
 )  # reasons of sites.parquet that mean glass or no whole tile, not a fault of the tile
-WHITE = 255
-WHITE_POINT = 220  # grey of the thumbnail drawn as white: brighter is background (Levy-Jurgenson 2020)
-STRENGTH = 0.72  # of a tile's colour over the grey thumbnail
-HATCH = 4  # px between the stripes over tissue that was not scored
-LONGEST_AT_LEAST = 640  # px; smaller thumbnails are enlarged by a whole factor
 LEGEND_ENTRIES = 12
 REGIONAL = ("hti_low", "hti_high", "hta", "permutation_p")
 
@@ -50,29 +55,6 @@ class Cartography:
         """State per grid cell, int64 (rows, cols): GLASS, UNSCORED, or NEGATIVE + combination code."""
         codes = combination_codes(list(np.moveaxis(self.positive, -1, 0))).astype(np.int64)
         return np.where(self.scored, NEGATIVE + codes, np.where(self.tissue, UNSCORED, GLASS))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A palette picture: ``index`` (height, width) into ``palette`` (states × levels of grey, 3) uint8.
-
-    ``states`` are those that the palette has, ascending from GLASS; ``scale``: level-0 px per pixel.
-    """
-
-    index: np.ndarray
-    palette: np.ndarray
-    states: np.ndarray
-    scale: float
-
-    @property
-    def levels(self) -> int:
-        """Levels of grey per state, black to white; those of GLASS come first and are plain grey."""
-        return len(self.palette) // len(self.states)
-
-    @property
-    def rgb(self) -> np.ndarray:
-        """The picture as uint8 (height, width, 3)."""
-        return self.palette[self.index]
 
 
 def tensor_cartography(sites: pd.DataFrame, scores: Sequence[pd.DataFrame]) -> Cartography:
@@ -112,59 +94,6 @@ def legend_colours(states: np.ndarray) -> np.ndarray:
     return np.rint(STRENGTH * state_colours(states) + (1 - STRENGTH) * WHITE).astype(np.uint8)
 
 
-def paint(
-    states: np.ndarray, *, sites: pd.DataFrame, thumbnail: np.ndarray, origin: tuple[int, int], downsample: float
-) -> Picture:
-    """The states of the grid in colour over the slide's grey thumbnail, enlarged where it is small.
-
-    ``states``: (rows, cols); ``thumbnail``: uint8 RGB of the region whose corner ``origin`` is in level-0 px;
-    ``downsample``: level-0 px per thumbnail px. Tissue that was not scored is hatched.
-    """
-    grey = Image.fromarray(thumbnail).convert("L")
-    times = -(-LONGEST_AT_LEAST // max(grey.size))
-    grey = np.asarray(grey.resize((grey.width * times, grey.height * times), Image.Resampling.BILINEAR))
-    here = _states_of_pixels(states, sites, shape=grey.shape, origin=origin, step=downsample / times)
-    present = np.unique(np.append(states, [GLASS, UNSCORED, NEGATIVE]))
-    levels = max(8, min(32, 256 // len(present)))  # 256 colours are what a palette PNG holds
-    strength = np.where(present > UNSCORED, STRENGTH, 0.0)[:, None, None]
-    ramp = np.linspace(0, WHITE, levels)[None, :, None]
-    palette = strength * state_colours(present)[:, None, :] + (1 - strength) * ramp
-    level = np.rint(np.minimum(grey / WHITE_POINT, 1) * (levels - 1)).astype(np.int64)
-    level[_stripes(grey.shape) & (here == UNSCORED)] = 0
-    index = np.searchsorted(present, here) * levels + level
-    return Picture(index, np.rint(palette.reshape(-1, 3)).astype(np.uint8), present, downsample / times)
-
-
-def with_legend(
-    picture: Picture, *, title: str, notes: list[str], labels: dict[int, str], mpp: float | None
-) -> Picture:
-    """``picture`` above its legend: title, notes, a box per state of ``labels``; a scale bar where ``mpp`` is known."""
-    scale = mpp * picture.scale if mpp else None
-    strip, boxes = legend(
-        title=title, notes=notes, labels=list(labels.values()), width=picture.index.shape[1], microns_per_pixel=scale
-    )
-    # The first indices of the palette are the greys of GLASS, so grey levels are indices.
-    words = np.rint(strip / WHITE * (picture.levels - 1)).astype(np.int64)
-    for state, box in zip(labels, boxes, strict=True):
-        fill = np.full(words[box].shape, picture.levels - 1)
-        fill[_stripes(fill.shape) & (state == UNSCORED)] = 0
-        words[box] = np.searchsorted(picture.states, state) * picture.levels + fill
-    beside = [(0, 0), (0, words.shape[1] - picture.index.shape[1])]
-    wide = np.pad(picture.index, beside, constant_values=picture.levels - 1)
-    return replace(picture, index=np.vstack([wide, words]))
-
-
-def write_picture(picture: Picture, path: str | Path) -> None:
-    """Write as PNG, with a palette where 256 colours suffice."""
-    if len(picture.palette) <= 256:
-        image = Image.fromarray(picture.index.astype(np.uint8), mode="P")
-        image.putpalette(picture.palette.tobytes())
-    else:
-        image = Image.fromarray(picture.rgb)
-    with replacing(path) as temporary:
-        image.save(temporary)
-
-
 def slide_map(scores: Sequence[str], *, sites: str, thumbnail: str, record: Mapping) -> tuple[Cartography, Picture]:
     """The cartography of one slide and its picture without a legend; ``record``: its slide.json, not excluded.
 
@@ -174,7 +103,9 @@ def slide_map(scores: Sequence[str], *, sites: str, thumbnail: str, record: Mapp
     cartography = tensor_cartography(grid, [_scores_of(path, record["slide"]) for path in scores])
     rgb = np.asarray(Image.open(thumbnail).convert("RGB"))
     origin, downsample = (record["x"], record["y"]), record["thumbnail_downsample"]
-    return cartography, paint(cartography.states, sites=grid, thumbnail=rgb, origin=origin, downsample=downsample)
+    return cartography, paint(
+        cartography.states, sites=grid, thumbnail=rgb, origin=origin, downsample=downsample, colours=state_colours
+    )
 
 
 def draw_map(*, scores: str, sites: str, survey: str, thumbnail: str, picture: str, trait: str) -> None:
@@ -215,10 +146,7 @@ def _draw(
 ) -> None:
     record = read_json(survey)
     if record["status"] != "ok":
-        blank = np.full((1, LONGEST_AT_LEAST, 3), WHITE, np.uint8)
-        empty = paint(np.zeros((1, 1), int), sites=pd.DataFrame(), thumbnail=blank, origin=(0, 0), downsample=1.0)
-        notes = [f"no map: {record['code']} {record['reason']}"]
-        write_picture(with_legend(empty, title=record["slide"], notes=notes, labels={}, mpp=None), picture)
+        write_picture(blank_map(record), picture)
         return
     cartography, painted = slide_map(scores, sites=sites, thumbnail=thumbnail, record=record)
     notes, labels = describe(cartography, traits)
@@ -276,25 +204,3 @@ def _scores_of(path: str, slide: str) -> pd.DataFrame:
     """Row, col and positive of the tiles of one slide that were voted on, without reading the rest of the cohort."""
     tiles = pd.read_parquet(path, columns=["row", "col", "positive", "score"], filters=[("slide", "==", slide)])
     return tiles[tiles["score"].notna()]
-
-
-def _stripes(shape: tuple[int, ...]) -> np.ndarray:
-    return np.add.outer(np.arange(shape[0]), np.arange(shape[1])) % HATCH == 0
-
-
-def _states_of_pixels(
-    states: np.ndarray, sites: pd.DataFrame, *, shape: tuple[int, int], origin: tuple[int, int], step: float
-) -> np.ndarray:
-    """State under the centre of each pixel (``step`` level-0 px wide); outside the grid it is glass."""
-    if sites.empty:
-        return np.full(shape, GLASS)
-    width = int(sites["width_px"].max())
-    lines = []
-    for axis, name, length, start in (("y", "row", shape[0], origin[1]), ("x", "col", shape[1], origin[0])):
-        corners = sites.groupby(name)[axis].first()  # sorted by number, so rising in px
-        centre = start + (np.arange(length) + 0.5) * step
-        nearest = np.clip(np.searchsorted(corners, centre, side="right") - 1, 0, None)
-        inside = (centre >= corners.to_numpy()[nearest]) & (centre < corners.to_numpy()[nearest] + width)
-        lines.append((corners.index.to_numpy()[nearest], inside))
-    (rows, in_rows), (cols, in_cols) = lines
-    return np.where(in_rows[:, None] & in_cols[None, :], states[np.ix_(rows, cols)], GLASS)

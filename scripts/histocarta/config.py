@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 import yaml
@@ -11,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from histocarta.crosschecks import disagreements, repeated_keys
 from histocarta.errors import InputError, nearest
 from histocarta.settings import Study
-from histocarta.tasks import TASKS
 
 __all__ = ["Study", "read_study", "set_by_study"]
 
@@ -110,8 +110,7 @@ def _cross_references(mapping: Mapping[str, Any]) -> list[str]:
     sets = mapping.get("heterogeneity")
     sets = sets if isinstance(sets, list) else []
     pairs += [(f"heterogeneity.{number}", entry, "task", "tasks") for number, entry in enumerate(sets)]
-    kinds = [name for name, _ in _items(mapping.get("tasks")) if name not in TASKS]
-    problems = [f"Expected one of the tasks {', '.join(TASKS)}, found {n!r} in tasks{nearest(n, TASKS)}" for n in kinds]
+    problems = []
     for where, member, key, section in pairs:
         known = [name for name, _ in _items(mapping.get(section))]
         named = member.get(key) if isinstance(member, Mapping) else None
@@ -183,8 +182,8 @@ def _keys_at(place: tuple[int | str, ...]) -> list[str]:
     kind: Any = Study
     for part in place:
         kind = kind.model_fields[part].annotation if _is_section(kind) else get_args(kind)[-1]
-        while get_origin(kind) is None and not _is_section(kind) and get_args(kind):
-            kind = get_args(kind)[0]
+        while get_origin(kind) not in (dict, list) and not _is_section(kind):  # Annotated, or a section or None
+            kind = next(option for option in get_args(kind) if option is not NoneType)
     return list(kind.model_fields)
 
 

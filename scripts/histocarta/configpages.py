@@ -79,8 +79,8 @@ def page() -> str:
     """The list of keys, section by section, the fidelity table and the codes of the ledger, as Markdown."""
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
-    order = ["Study", "Cohort", "ExpressionTable", "Layout", "Task", "Labels", "Model", "Training", "Vote", "Scheme",
-             "Heterogeneity", "Survival", "Downloads"]  # fmt: skip
+    order = ["Study", "Cohort", "ExpressionTable", "Layout", "Tasks", "Extremes", "Labels", "Vote", "Regression",
+             "Values", "Model", "Training", "Scheme", "Heterogeneity", "Survival", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 
@@ -92,25 +92,28 @@ def write_pages(folder: str | Path) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _places(sections: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _places(sections: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Where each section stands in the file, found by following the references from the top."""
-    places = {"Study": ""}
-    for name in places.copy() | dict.fromkeys(sections):
+    places, queue = {"Study": [""]}, ["Study"]
+    while queue:
+        name = queue.pop(0)
         for key, spec in sections[name]["properties"].items():
             text = json.dumps(spec)
             inner = next((other for other in sections if f'"#/$defs/{other}"' in text), None)
             if inner:
                 member = ".<name>" if "additionalProperties" in spec or "patternProperties" in spec else ""
-                places[inner] = ".".join(filter(None, [places.get(name, ""), key + member]))
+                here = [".".join(filter(None, [place, key + member])) for place in places[name]]
+                places[inner] = list(dict.fromkeys([*places.get(inner, []), *here]))
+                queue.append(inner)
     return places
 
 
-def _section(name: str, spec: dict[str, Any], *, places: dict[str, str]) -> str:
+def _section(name: str, spec: dict[str, Any], *, places: dict[str, list[str]]) -> str:
     rows = [
         f"| `{key}` | {_kind(field)} | {_default(key, field, spec)} | {field.get('description', '')} |"
         for key, field in spec["properties"].items()
     ]
-    title = f"### `{places[name]}`" if places[name] else "### Top level"
+    title = f"### {', '.join(f'`{place}`' for place in places[name])}" if name != "Study" else "### Top level"
     head = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
     return "\n".join([title, "", spec["description"], "", *head, *rows, ""])
 

@@ -5,36 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
 
-from histocarta.errors import InputError
 from histocarta.evaluation import NAN, auc, correlate, evaluate
 from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.rounds import check_scored, read_fates, with_fates, without_model
+from histocarta.scored import Tiles, is_fixed, read_labelled, read_rounds, tested_in, voters_by_slide
 from histocarta.splits import PARTS, patients_on_both_sides
 from histocarta.versions import VERSION
 
 TILE_COLUMNS = ("slide", "row", "col", "votes", "positive", "score")
 LABEL_COLUMNS = ("label", "above_median", "decile", "percentile", "ood")
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """The tiles of a cohort and every round's score of them; a round without a model has None.
-
-    slide : number of the slide in the cohort's table; row, col : place in the grid; scores : float32, one per round.
-    """
-
-    slide: np.ndarray
-    row: np.ndarray
-    col: np.ndarray
-    scores: list[np.ndarray | None]
-
-    def share(self, positive: np.ndarray, *, n_slides: int) -> np.ndarray:
-        """Share of ``positive`` tiles of every slide; NaN where it has none."""
-        count = np.bincount(self.slide, minlength=n_slides)
-        chosen = np.bincount(self.slide[positive], minlength=n_slides)
-        return np.divide(chosen, count, out=np.full(n_slides, NAN), where=count > 0)
 
 
 @dataclass(frozen=True)
@@ -59,25 +39,6 @@ def choose_rounds(validation_auc: Sequence[float], *, usable: Sequence[bool], be
     if blind := [str(k + 1) for k in chosen if np.isnan(validation_auc[k])]:
         reasons.append(f"no validation AUC in voting round {', '.join(blind)}")
     return Choice(chosen, "; ".join(reasons))
-
-
-def voters_by_slide(tested: np.ndarray, *, chosen: Sequence[int], usable: Sequence[bool]) -> np.ndarray:
-    """Which rounds vote on which slides (bool, slides × rounds).
-
-    tested : whether the slide is in the round's test part (slides × rounds). With one test part for all rounds the
-    chosen rounds vote on every slide. Where the test part changes (leave-one-out), a round that trained on a slide must
-    not vote on it, so only the rounds that held it out do.
-    """
-    if is_fixed(tested):
-        voters = np.zeros(tested.shape, dtype=bool)
-        voters[:, list(chosen)] = True
-        return voters
-    return tested & np.asarray(usable)
-
-
-def is_fixed(tested: np.ndarray) -> bool:
-    """Whether all rounds have the same test part."""
-    return bool((tested == tested[:, :1]).all())
 
 
 def majority(tiles: Tiles, *, voters: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,10 +84,10 @@ def vote(
     Raises InputError where scores, models, manifest and labels do not speak of the same rounds and tiles.
     """
     facts = read_json(summary)
-    head = {"trait": trait, "unit": unit, "version": VERSION["consensus"]}
+    head = {"trait": trait, "unit": unit, "version": VERSION["vote_consensus"]}
     head["independent"] = not any(patients_on_both_sides(read_table(path)) for path in splits)
     head |= {"best": best, "threshold": threshold, **{key: facts[key] for key in ("status", "code", "reason")}}
-    cohort, parts = _cohort(labels, splits)
+    cohort, parts = read_labelled(labels, splits)
     tiles = read_rounds(rounds, slides=cohort["slide"], manifest=manifest) if facts["status"] == "ok" else None
     fates = read_fates(sidecars)
     if tiles:
@@ -137,7 +98,7 @@ def vote(
     if head["status"] == "ok":
         voted, cohort, record = combine(tiles, cohort, parts=parts, best=best, threshold=threshold)
         record["rounds"] = with_fates(record["rounds"], fates)
-        head |= record | _evaluate_consensus(cohort, tested=_tested(parts), unit=unit, seed=seed)
+        head |= record | _evaluate_consensus(cohort, tested=tested_in(parts), unit=unit, seed=seed)
     else:
         voted, cohort = pd.DataFrame(columns=list(TILE_COLUMNS)), cohort.iloc[:0]
     write_table(voted, scores)
@@ -160,7 +121,7 @@ def combine(
     per_round = [_evaluate_round(k, cohort["label"], parts[:, k], shares[:, k]) for k in range(n_rounds)]
     usable = [score is not None for score in tiles.scores]
     choice = choose_rounds([row["validation_auc"] for row in per_round], usable=usable, best=best)
-    voters = voters_by_slide(_tested(parts), chosen=choice.rounds, usable=usable)
+    voters = voters_by_slide(tested_in(parts), chosen=choice.rounds, usable=usable)
     votes, positive, score = majority(tiles, voters=voters, threshold=threshold)
     columns = (cohort["slide"].to_numpy()[tiles.slide], tiles.row, tiles.col, votes, positive, score)
     share = tiles.share(positive, n_slides=n_slides)
@@ -169,7 +130,7 @@ def combine(
         score=np.where(voters.any(axis=1), share, NAN),
         n_tiles=np.bincount(tiles.slide, minlength=n_slides),
     )
-    fixed = is_fixed(_tested(parts))
+    fixed = is_fixed(tested_in(parts))
     record = {
         "rounds": per_round,
         "chosen": [int(k) + 1 for k in np.flatnonzero(voters.any(axis=0))],
@@ -178,53 +139,6 @@ def combine(
         "test": _spread(per_round),
     }
     return pd.DataFrame(dict(zip(TILE_COLUMNS, columns, strict=True))), scored, record
-
-
-def read_rounds(paths: list[str], *, slides: pd.Series, manifest: str) -> Tiles:
-    """Tile scores of all rounds; InputError unless all hold the manifest's tiles of ``slides``, in one order."""
-    place, scores = None, []
-    for path in paths:
-        if parquet.read_metadata(path).num_rows == 0:
-            scores.append(None)
-            continue
-        frame = parquet.read_table(path, read_dictionary=["slide"]).to_pandas()
-        code = pd.Categorical(frame["slide"], categories=slides).codes.astype(np.int32)
-        here = (code, frame["row"].to_numpy(), frame["col"].to_numpy())
-        place = here if place is None else place
-        if not all(np.array_equal(mine, first) for mine, first in zip(here, place, strict=True)):
-            raise InputError(f"Expected the same tiles in all rounds, found others in {path}; score the tiles again.")
-        if not np.isfinite(frame["score"]).all():
-            raise InputError(f"Expected a score for every tile, found NaN in {path}; train that round again.")
-        scores.append(frame["score"].to_numpy(np.float32))
-    if place is None:
-        return Tiles(*(np.zeros(0, dtype=np.int32) for _ in range(3)), scores=scores)
-    table = read_table(manifest).set_index("slide")["n_tiles"].astype(int)
-    found = pd.Series(np.bincount(place[0][place[0] >= 0], minlength=len(slides)), index=slides)
-    wrong = found.index[found != table.reindex(slides).fillna(0)]
-    if len(wrong) or (place[0] < 0).any():
-        which = f"{wrong[0]!r} has {found[wrong[0]]} scored tiles" if len(wrong) else "slides without a label row"
-        raise InputError(f"Expected scores for the tiles of {manifest}, found others: {which}; score the tiles again.")
-    return Tiles(*place, scores=scores)
-
-
-def _cohort(labels: str, splits: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """The label table with each slide's unit and part, and its part in every round (slides × rounds, as in PARTS)."""
-    table = read_table(labels).sort_values("slide", ignore_index=True)
-    tables = [read_table(path).set_index("slide").reindex(table["slide"]) for path in splits]
-    parts = np.stack([pd.Categorical(split["part"], categories=PARTS).codes for split in tables], axis=1)
-    if (parts < 0).any():
-        slide = table["slide"][(parts < 0).any(axis=1)].iloc[0]
-        raise InputError(
-            f"Expected every labelled slide in every round of the split, found {slide!r} missing; redraw it."
-        )
-    # One word for all rounds and all traits: who is ever tested is a test slide, who ever trains is a training slide.
-    tested, trained = ((parts == PARTS.index(name)).any(axis=1) for name in ("test", "train"))
-    part = np.select([tested, trained], ["test", "train"], default="validation")
-    return table.assign(unit=tables[0]["unit"].to_numpy(), part=part), parts
-
-
-def _tested(parts: np.ndarray) -> np.ndarray:
-    return parts == PARTS.index("test")
 
 
 def _round_shares(tiles: Tiles, *, threshold: float, n_slides: int) -> np.ndarray:

@@ -6,11 +6,12 @@ from pathlib import Path
 import yaml
 
 from histocarta.settings import Study
+from histocarta.tasks import TASKS
 
 
 def disagreements(study: Study) -> list[str]:
     """One line for everything in a study that is right by itself and wrong beside the rest."""
-    return [*_votes(study), *_repeated_sets(study), *_absent_weights(study)]
+    return [*_votes(study), *_positive_tiles(study), *_repeated_sets(study), *_absent_weights(study)]
 
 
 def repeated_keys(files: Iterable[str | Path]) -> list[str]:
@@ -53,12 +54,22 @@ def _votes(study: Study) -> list[str]:
     problems = []
     for name, task in study.tasks.items():
         scheme = study.splits.get(task.scheme)
-        if scheme and not scheme.leave_out and task.vote.best > scheme.rounds:
+        best = task.combining(seed=study.seed).get("best", 1)
+        if scheme and not scheme.leave_out and best > scheme.rounds:
             problems.append(
                 f"Expected at most the {scheme.rounds} rounds of splits.{task.scheme} at tasks.{name}.vote.best, found "
-                f"{task.vote.best}; lower it, or draw more rounds"
+                f"{best}; lower it, or draw more rounds"
             )
     return problems
+
+
+def _positive_tiles(study: Study) -> list[str]:
+    """Sets of traits whose tiles are not positive or negative, so that nothing can be counted."""
+    return [
+        f"Expected a task with positive tiles at heterogeneity.{number}.task, found {entry.task}; name extremes"
+        for number, entry in enumerate(study.heterogeneity)
+        if entry.task in study.tasks and TASKS[entry.task].slide_score != "share"
+    ]
 
 
 def _repeated_sets(study: Study) -> list[str]:

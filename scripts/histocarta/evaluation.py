@@ -116,6 +116,32 @@ def spearman(x: np.ndarray, y: np.ndarray) -> Correlation:
     return Correlation(float(rho), float(max(p, 2 / math.factorial(min(n, 170)))), n)
 
 
+def r_squared(truth: np.ndarray, score: np.ndarray) -> float:
+    """Coefficient of determination, 1 - SS_res / SS_tot (scikit-learn's r2_score): below 0 where the mean fits better.
+
+    NaN for fewer than two pairs or a constant ``truth``.
+    """
+    truth, score = (np.asarray(values, dtype=float) for values in (truth, score))
+    use = ~np.isnan(truth) & ~np.isnan(score)
+    truth, score = truth[use], score[use]
+    if len(truth) < 2 or np.ptp(truth) == 0:
+        return NAN
+    return float(1 - np.sum((truth - score) ** 2) / np.sum((truth - truth.mean()) ** 2))
+
+
+def associate(slides: pd.DataFrame) -> dict[str, float | int | str]:
+    """Spearman (rho, p, n, reason) and R² of ``score`` with ``value`` over slides, and over their samples' mean scores.
+
+    The slide-level figures count a sample as often as it has slides; ``sample_…`` count each once.
+    """
+    samples = slides.groupby("sample").agg(score=("score", "mean"), value=("value", "mean"))
+    found: dict[str, float | int | str] = {}
+    for prefix, rows in (("", slides), ("sample_", samples)):
+        figures = asdict(spearman(rows["score"], rows["value"])) | {"r2": r_squared(rows["value"], rows["score"])}
+        found |= {f"{prefix}{key}": value for key, value in figures.items()}
+    return found
+
+
 def benjamini_hochberg(p: Sequence[float] | np.ndarray) -> np.ndarray:
     """Benjamini–Hochberg adjusted p-values (false discovery rate), in the order given.
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 DPI = 110
 LOW, HIGH = "#4477aa", "#ee6677"  # Paul Tol's bright scheme: safe for colour-blind readers
 MOST_BESIDE = 9  # groups of boxes in a row; the page is 10 inches wide
+RHO = ("validation_slide_rho", "Spearman ρ", 0.0)
 SETS = {"test": "test", "ood_near": "OOD-near", "ood_all": "OOD-all"}
 
 
@@ -21,18 +22,35 @@ def png(figure: Figure) -> bytes:
 
 
 def learning_curves(histories: Mapping[int, pd.DataFrame], *, trait: str) -> Figure:
-    """Loss and slide-level validation AUC over the steps, a line per round; histories as history.csv."""
+    """Loss and the slides' figure of validation (AUC or rho) over the steps, a line per round; as history.csv."""
+    columns = next(iter(histories.values())).columns
+    name, title, floor = ("validation_slide_auc", "AUC", 0.5) if "validation_slide_auc" in columns else RHO
     figure = Figure(figsize=(9, 2.6), layout="constrained")
-    loss, auc = figure.subplots(1, 2)
+    loss, right = figure.subplots(1, 2)
     for number, history in histories.items():
         (line,) = loss.plot(history["step"], history["validation_loss"], label=f"round {number}")
         loss.plot(history["step"], history["loss"], color=line.get_color(), linestyle=":", linewidth=1)
-        auc.plot(history["step"], history["validation_slide_auc"], color=line.get_color())
+        right.plot(history["step"], history[name], color=line.get_color())
     loss.set(xlabel="step", ylabel="loss (dotted: training)", title=f"{trait}: loss")
-    auc.set(xlabel="step", ylabel="slide AUC", title=f"{trait}: validation AUC", ylim=(0, 1.02))
-    auc.axhline(0.5, color="0.7", linewidth=0.8)
-    if histories:
-        loss.legend(fontsize=7)
+    right.set(xlabel="step", ylabel=f"slide {title}", title=f"{trait}: validation {title}")
+    right.set_ylim(2 * floor - 1.02 if floor == 0 else 0, 1.02)
+    right.axhline(floor, color="0.7", linewidth=0.8)
+    loss.legend(fontsize=7)
+    return figure
+
+
+def fit_scatter(slides: pd.DataFrame, *, trait: str) -> Figure:
+    """Predicted against measured expression of the test slides (consensus/slides.parquet); line: equality."""
+    figure = Figure(figsize=(2.6, 2.4), layout="constrained")  # as large as a gallery shows it
+    axes = figure.subplots()
+    tested = slides[(slides["part"] == "test") & slides["value"].notna()]
+    axes.scatter(tested["value"], tested["score"], s=10, color=LOW, alpha=0.7, linewidths=0)
+    if len(tested):
+        ends = [tested["value"].min(), tested["value"].max()]
+        axes.plot(ends, ends, color="0.7", linewidth=0.8, zorder=0)
+    axes.set(xlabel="measured", ylabel="predicted")
+    axes.set_title(trait, fontsize=10)
+    axes.tick_params(labelsize=8)
     return figure
 
 

@@ -1,8 +1,8 @@
-"""What a single value of a configuration can be, where its type alone does not say it."""
+"""What a single value or section of a configuration can be, where its type alone does not say it."""
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from histocarta.sheets import SAFE_NAME, TRAIT_NAME
 
@@ -37,3 +37,9 @@ Percentile = Annotated[float, Field(ge=0, le=100)]
 Votes = Annotated[int, AfterValidator(_odd)]
 TraitSet = Annotated[list[TraitName], AfterValidator(_once)]
 Cut = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+
+
+class Section(BaseModel):
+    """A block of the configuration: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from histocarta.errors import InputError
-from histocarta.expression import trait_columns
-from histocarta.files import read_table, write_json, write_table
+from histocarta.files import write_json, write_table
+from histocarta.samples import centred, fitted_samples, join_samples, read_trait, tiled_slides
 from histocarta.versions import VERSION
 
 COLUMNS = {
@@ -82,18 +82,6 @@ def extremes(values: pd.Series, *, scale: Scale) -> pd.DataFrame:
     )
 
 
-def centre_by_patient(values: pd.Series, *, patients: pd.Series, fitted: pd.Series) -> pd.Series:
-    """``values`` (by sample) less their patient's mean over the ``fitted`` samples.
-
-    A patient without fitted samples (a left-out one) is centred on its own mean. A patient with a single measured
-    sample has nothing to be compared with: NaN.
-    """
-    own = values.groupby(patients)
-    mean = values[fitted].groupby(patients[fitted]).mean().reindex(patients).set_axis(values.index)
-    mean = mean.fillna(own.transform("mean"))
-    return (values - mean).where(own.transform("count") > 1)
-
-
 def label_extremes(
     *,
     expression: str,
@@ -124,15 +112,15 @@ def label_extremes(
     """
     rule = {"low": low, "high": high, "near": near, "centre": centre}
     about = {"trait": trait, "rule": rule, "fitted_on": fitted_on, "version": VERSION["label"]}
-    slides = _slides(manifest=manifest, split=split)
+    slides = tiled_slides(manifest=manifest, split=split)
     try:
-        values, column = _read_trait(expression, trait=trait)
+        values, column = read_trait(expression, trait=trait)
     except InputError as error:
         print(f"B-NOTRAIT {error}", file=sys.stderr)
         write_table(slides.iloc[:0].reindex(columns=list(COLUMNS)).astype(COLUMNS), labels)
         write_json(_NOTHING | about | {"code": "B-NOTRAIT", "reason": str(error)}, summary)
         return
-    table = _join(slides, values, expression=expression)
+    table = join_samples(slides, values, expression=expression)
     labelled, scale, fitted = _label(table, values, **rule, fitted_on=fitted_on)
     code, reason = _fault(labelled, scale, low=low, high=high, min_per_class=min_per_class)
     kept = labelled.iloc[:0] if code else labelled
@@ -160,7 +148,7 @@ def _label(
     """``table`` with labels, their scale (no labels where it is None or tied) and the number of samples in its fit."""
     fitted = _fitted_values(table, values, centre=centre, fitted_on=fitted_on)
     if centre == "patient":
-        table = _centred(table, fitted_on=fitted_on)
+        table = centred(table, fitted_on=fitted_on)
     if not len(fitted):
         return table, None, 0
     scale = fit_scale(fitted, low=low, high=high, near=near)
@@ -175,74 +163,14 @@ def _changed(table: pd.DataFrame, other: pd.DataFrame) -> int | None:
     return int((table["label"].fillna(-1) != other["label"].fillna(-1)).sum())
 
 
-def _slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
-    """slide, patient, tested (in any of the rounds given) and tested_in (the rounds), sorted by slide."""
-    slides = read_table(manifest)
-    slides = slides.loc[slides["n_tiles"].astype(int) > 0, ["slide", "patient"]].sort_values("slide", ignore_index=True)
-    rounds = pd.concat([read_table(path) for path in ([split] if isinstance(split, str) else split)])
-    # Layouts that share a scheme may have tiles of other slides, so the split may hold slides that this one lacks.
-    if strange := set(slides["slide"]).difference(rounds["slide"]):
-        raise InputError(
-            f"Expected the slides with tiles of {manifest} in the split, found {len(strange)} that it lacks, such as "
-            f"{min(strange)!r}; delete the split, and it is drawn again, or give this layout a scheme of its own."
-        )
-    tested = rounds[rounds["part"] == "test"].astype({"round": int}).groupby("slide")["round"].agg(frozenset)
-    tested_in = [tested.get(slide, frozenset()) for slide in slides["slide"]]
-    return slides.assign(tested=[bool(numbers) for numbers in tested_in], tested_in=tested_in)
-
-
-def _read_trait(expression: str, *, trait: str) -> tuple[pd.Series, str]:
-    """The one column that is needed of a table that may have 20,000."""
-    (column,) = trait_columns(expression, [trait])
-    return pd.read_parquet(expression, columns=[column])[column].astype(float), column
-
-
-def _join(slides: pd.DataFrame, values: pd.Series, *, expression: str) -> pd.DataFrame:
-    """``slides`` with sample, value and the reason why there is none."""
-    own, patients = slides["slide"].isin(values.index), slides["patient"].isin(values.index)
-    if not (own | patients).any():
-        raise InputError(
-            f"Expected the patients of the slides among the samples of {expression}, found none in common: slides have "
-            f"e.g. {slides['patient'].iloc[0]!r}, the table {str(values.index[0])!r}."
-        )
-    sample = slides["slide"].where(own, slides["patient"].where(patients, ""))
-    value = values.reindex(sample).to_numpy()
-    reason = np.select([sample == "", np.isnan(value)], ["no_expression", "not_measured"], default="")
-    return slides.assign(sample=sample, value=value, reason=reason)
-
-
-def _fitted_samples(table: pd.DataFrame, *, fitted_on: str) -> pd.Series:
-    """Per row of ``table``: whether its sample is fitted on. A sample with any slide in the test part is not."""
-    if fitted_on == "all":
-        return table["sample"] != ""
-    tested = table.loc[table["tested"], "sample"]
-    if table["tested"].all():
-        raise InputError(
-            "Expected slides outside the test part to fit the percentiles on, found none: every slide is tested in "
-            "some round (leave-one-out). Fit them on all samples (fidelity row percentiles_fitted_on: all)."
-        )
-    return (table["sample"] != "") & ~table["sample"].isin(tested)
-
-
 def _fitted_values(table: pd.DataFrame, values: pd.Series, *, centre: str | None, fitted_on: str) -> np.ndarray:
     """Measured values that the percentiles are fitted on, one per sample."""
     if fitted_on == "all" and centre is None:
         # Levy-Jurgenson 2020, released: every patient of the expression table, those without slides too.
         return values.dropna().to_numpy()
-    fitted = _fitted_samples(table, fitted_on=fitted_on)
-    rows = _centred(table, fitted_on=fitted_on) if centre == "patient" else table
+    fitted = fitted_samples(table, fitted_on=fitted_on)
+    rows = centred(table, fitted_on=fitted_on) if centre == "patient" else table
     return rows[fitted].drop_duplicates("sample")["value"].dropna().to_numpy()
-
-
-def _centred(table: pd.DataFrame, *, fitted_on: str) -> pd.DataFrame:
-    """``table`` with values centred by patient; a patient's only sample becomes "one_sample"."""
-    fitted = _fitted_samples(table, fitted_on=fitted_on)
-    samples = table.assign(fitted=fitted).drop_duplicates(["sample", "patient"]).set_index(["sample", "patient"])
-    patients = samples.index.get_level_values("patient").to_series(index=samples.index)
-    centred = centre_by_patient(samples["value"], patients=patients, fitted=samples["fitted"])
-    value = centred.reindex(pd.MultiIndex.from_frame(table[["sample", "patient"]])).to_numpy()
-    alone = table["value"].notna() & np.isnan(value)
-    return table.assign(value=value, reason=table["reason"].mask(alone, "one_sample"))
 
 
 def _fault(table: pd.DataFrame, scale: Scale | None, *, low: float, high: float, min_per_class: int) -> tuple[str, str]:

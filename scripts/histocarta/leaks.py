@@ -53,7 +53,7 @@ def audit_leaks(
             f"{summary}; make the labels again."
         )
     if facts["status"] == "ok" and facts["fitted_on"] == "non_test":
-        check_thresholds(table, rounds, facts=facts)
+        check_fitted(table, rounds, facts=facts)
     shared = set().union(*(patients_on_both_sides(split) for split in rounds))
     record = {
         "trait": facts["trait"], "status": facts["status"], "code": facts["code"], "reason": facts["reason"],
@@ -145,22 +145,29 @@ def check_labelled(table: pd.DataFrame, split: pd.DataFrame, *, labels: str) -> 
         )
 
 
-def check_thresholds(table: pd.DataFrame, rounds: list[pd.DataFrame], *, facts: dict) -> None:
-    """Fit the thresholds again on samples that no round tests, and compare: a claim is not a check."""
+def check_fitted(table: pd.DataFrame, rounds: list[pd.DataFrame], *, facts: dict) -> None:
+    """Fit thresholds, or mean and variance, again on samples that no round tests: a claim is not a check."""
     tested = set(pd.concat([split.loc[split["part"] == "test", "slide"] for split in rounds]))
     used = table[table["sample"] != ""]
     clean = used[~used["sample"].isin(used.loc[used["slide"].isin(tested), "sample"])]
     values = clean.drop_duplicates("sample")["value"].dropna()
-    percent, claimed = facts["rule"], facts["thresholds"]
-    names = ("low", "high")
-    fitted = np.percentile(values, [percent[name] for name in names]) if len(values) else [np.nan, np.nan]
-    if not np.allclose(fitted, [claimed[name] for name in names], rtol=1e-9, atol=1e-12):
+    claimed, fitted = _claimed_and_fitted(facts, values)
+    if not np.allclose(fitted, claimed, rtol=1e-9, atol=1e-12):
         raise LeakError(
-            f"Expected thresholds of {facts['trait']} fitted outside the test parts of all rounds "
-            f"({fitted[0]:g}, {fitted[1]:g} on {len(values)} samples), found {claimed['low']:g}, {claimed['high']:g}: "
+            f"Expected what {facts['trait']} is labelled by to be fitted outside the test parts of all rounds "
+            f"({fitted[0]:g}, {fitted[1]:g} on {len(values)} samples), found {claimed[0]:g}, {claimed[1]:g}: "
             "test samples took part. Make the labels again; leave-one-out schemes must fit on 'all' "
             "(fidelity row percentiles_fitted_on), and the report then says so."
         )
+
+
+def _claimed_and_fitted(facts: dict, values: pd.Series) -> tuple[list[float], list[float]]:
+    """The two numbers that labels.json says were fitted, and what they are on ``values``."""
+    if "fit" in facts:
+        return [facts["fit"][name] for name in ("mean", "variance")], [values.mean(), values.var(ddof=0)]
+    claimed = [facts["thresholds"][name] for name in ("low", "high")]
+    percent = [facts["rule"][name] for name in ("low", "high")]
+    return claimed, list(np.percentile(values, percent)) if len(values) else [np.nan, np.nan]
 
 
 def _note(patients: int, *, unit: str) -> str:
@@ -175,13 +182,14 @@ def _one_test_part(rounds: list[pd.DataFrame]) -> bool:
 
 
 def _sizes(split: pd.DataFrame, table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Per part: units, patients, slides, and slides of each class."""
-    label = split["slide"].map(table.set_index("slide")["label"])
+    """Per part: units, patients, slides, and slides of each class where there are classes."""
+    label = split["slide"].map(table.set_index("slide")["label"]) if "label" in table else None
     sizes = {}
     for name in PARTS:
         here = split["part"] == name
         sizes[name] = {f"{column}s": int(split.loc[here, column].nunique()) for column in ("unit", "patient", "slide")}
-        sizes[name] |= {"high": int((label[here] == 1).sum()), "low": int((label[here] == 0).sum())}
+        if label is not None:
+            sizes[name] |= {"high": int((label[here] == 1).sum()), "low": int((label[here] == 0).sum())}
     return sizes
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 
 from histocarta.codes import LEDGER
 
-CLASSES = ("high", "low", "ood_near", "ood_far")  # of labels.json: slides that a trait uses, to learn or to test
+# Of labels.json: slides that a trait uses, to learn or to test; a task has the classes, or values as they are.
+CLASSES = ("high", "low", "ood_near", "ood_far", "measured")
 UNLABELLED = ("no_expression", "one_sample", "not_measured")  # of labels.parquet, column reason
 
 
@@ -28,7 +29,11 @@ def label_rows(
     for record in usable:
         scope, counts = f"{task}/{record['trait']}", record["n"]
         rows.append(("labels", scope, "slide", "in", "", "", "slides with tiles", tiled))
-        rows += [("labels", scope, "slide", "used", "", name, f"slides {name}", counts[name]) for name in CLASSES]
+        rows += [
+            ("labels", scope, "slide", "used", "", name, f"slides {name}", counts[name])
+            for name in CLASSES
+            if name in counts
+        ]
         rows += [
             ("labels", scope, "slide", "excluded", row.slide, row.reason, LEDGER[row.reason], 1)
             for row in unlabelled[record["trait"]].itertuples()

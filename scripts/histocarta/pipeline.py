@@ -147,11 +147,17 @@ def decode_tile(jpeg: tf.Tensor, *, size: int) -> tf.Tensor:
 
 
 def flip_tile(image: tf.Tensor, *, seed: int, index: tf.Tensor, augment: Sequence[str]) -> tf.Tensor:
-    """``image`` flipped along each axis of ``augment`` with probability 1/2, independently, by (seed, index) alone."""
+    """``image`` changed in each way of ``augment``, independently, by (seed, index) alone.
+
+    Flipped along an axis (horizontal, vertical) with probability 1/2; turned (rotate) by 0 to 3 quarters, evenly.
+    """
     if not augment:
         return image
     draws = tf.random.stateless_uniform([len(augment)], _pair(seed, index))
     for number, name in enumerate(augment):
+        if name == "rotate":
+            image = tf.image.rot90(image, tf.cast(draws[number] * 4, tf.int32))
+            continue
         axis = FLIPS[name]
         image = tf.cond(
             draws[number] < 0.5, lambda image=image, axis=axis: tf.reverse(image, [axis]), lambda image=image: image

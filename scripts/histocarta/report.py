@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from histocarta.files import read_json, read_table
-from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
+from histocarta.report_fits import fit_section
+from histocarta.report_galleries import heterogeneity_section, map_section, slide_section, value_map_section
 from histocarta.report_models import learning_section, performance_section, shown_traits
 from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
 from histocarta.report_settings import settings_section
 from histocarta.report_survival import survival_section
+from histocarta.tasks import TASKS
 
+# By what a slide scores: the task's figures, the column of its table that says which traits come first, and its maps.
+SECTIONS = {
+    "share": (performance_section, "test_auc", map_section),
+    "mean": (fit_section, "test_rho", value_map_section),
+}
 NOT_INDEPENDENT = "not independent: the same patients stand on both sides of the split"
 
 
@@ -67,12 +74,14 @@ def cohort_section(ledger: str, flow: str) -> Section:
 def task_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:
     """Performance, learning curves and cartographies of one task."""
     task, rows = Path(table).stem, read_table(table)
-    shown, settings = shown_traits(rows), study["tasks"][task]
+    settings = study["tasks"][task]
+    performance, best, maps = SECTIONS[TASKS[task].slide_score]
+    shown = shown_traits(rows, by=best)
     scored = {trait: read_table(f"{root}/traits/{trait}/{task}/consensus/slides.parquet") for trait in shown}
     return [
-        performance_section(rows, scored, task=task, labels=settings["labels"]),
+        performance(rows, scored, task=task, labels=settings["labels"]),
         learning_section(shown, root, task=task),
-        map_section(scored, root, task=task, layout=settings["layout"]),
+        maps(scored, root, task=task, layout=settings["layout"]),
     ]
 
 

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from histocarta.cartography import GLASS, LEGEND_ENTRIES, NEGATIVE, UNSCORED, legend_colours, slide_map, state_name
+from histocarta.cartography import LEGEND_ENTRIES, legend_colours, slide_map, state_name
 from histocarta.files import read_json, read_table
+from histocarta.heatmaps import LEGEND, score_range, value_colours, value_map, value_words
+from histocarta.overlays import GLASS, NEGATIVE, UNSCORED
 from histocarta.quality import COLOURS, quality_picture
 from histocarta.report_page import (
     Block,
@@ -67,10 +69,8 @@ def map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, lay
     """The cartographies of each trait's highest and lowest test slides; ``scored``: slides by trait."""
     galleries, states = [], Counter()
     for trait, frame in scored.items():
-        test = frame[(frame["part"] == "test") & frame["score"].notna()].sort_values("score", ascending=False)
-        chosen = pd.concat([test.head(2), test.tail(2)]).drop_duplicates("slide")
         maps = []
-        for row in chosen.itertuples():
+        for row in _ends_of(frame).itertuples():
             caption = f"{row.slide}: {100 * row.score:.0f} % of its tiles positive{_class_of(row.label)}"
             maps.append(_map(root, row.slide, [trait], task=task, layout=layout, caption=caption, states=states))
         galleries.append(Gallery(maps, trait))
@@ -80,6 +80,39 @@ def map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, lay
     )
     blocks = [Note(note), _map_legend(states, [""]), *galleries] if galleries else [Note("There is no trait to map.")]
     return Section(f"Cartographies ({task})", blocks)
+
+
+def value_map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, layout: str) -> Section:
+    """Maps of predicted values on each trait's highest and lowest test slides; ``scored``: slides by trait."""
+    blocks: list[Block] = [
+        Note(
+            "Predicted expression per tile, over the slide in grey; of each trait the two test slides with the highest "
+            "and the two with the lowest prediction. The colours run from the 1st to the 99th percentile of all tiles."
+        )
+    ]
+    for trait, frame in scored.items():
+        scores = f"{root}/traits/{trait}/{task}/consensus/scores.parquet"
+        bounds = score_range(scores)
+        maps = []
+        for row in _ends_of(frame).itertuples():
+            folder = f"{root}/slides/{row.slide}"
+            record = read_json(f"{folder}/slide.json")
+            places = {"sites": f"{folder}/{layout}/sites.parquet", "thumbnail": f"{folder}/thumbnail.png"}
+            _, picture = value_map(scores, record=record, bounds=bounds, **places)
+            scale = record["mpp"] * picture.scale
+            measured = "" if pd.isna(row.value) else f", measured {row.value:.3g}"
+            caption = f"{row.slide}: {row.score:.3g} predicted{measured}"
+            maps.append(Picture(gallery_uri(Image.fromarray(picture.rgb), microns_per_pixel=scale), caption))
+        colours = value_colours(np.array(LEGEND[1:])).tolist()
+        swatches = [Swatch(tuple(one), words) for one, words in zip(colours, value_words(bounds), strict=True)]
+        blocks += [Legend(swatches, trait), Gallery(maps)]
+    return Section(f"Cartographies ({task})", blocks)
+
+
+def _ends_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """The two test slides with the highest and the two with the lowest score."""
+    test = frame[(frame["part"] == "test") & frame["score"].notna()].sort_values("score", ascending=False)
+    return pd.concat([test.head(2), test.tail(2)]).drop_duplicates("slide")
 
 
 def heterogeneity_section(table: str, root: str, study: Mapping[str, Any]) -> Section:

@@ -26,10 +26,10 @@ from histocarta.report_page import (
 SHOWN = 12  # traits that have figures of their own, and excluded ones that are listed unfolded
 
 
-def shown_traits(rows: pd.DataFrame) -> list[str]:
-    """The traits that figures are drawn of: all, or those with the highest test AUC where they are many."""
+def shown_traits(rows: pd.DataFrame, *, by: str) -> list[str]:
+    """The traits that figures are drawn of: all, or those with the highest ``by`` (a column) where they are many."""
     tested = rows[rows["status"] == "ok"]
-    best = pd.to_numeric(tested["test_auc"]).sort_values(ascending=False, kind="stable").index[:SHOWN]
+    best = pd.to_numeric(tested[by]).sort_values(ascending=False, kind="stable").index[:SHOWN]
     return tested.loc[sorted(best), "trait"].tolist()
 
 
@@ -44,7 +44,7 @@ def performance_section(
     tested = rows[rows["status"] == "ok"]
     # Sets that no slide of any trait is in are left out, as their empty frames and columns say nothing.
     sets = [name for name in figures.SETS if name == "test" or _counts(tested, name).any()]
-    blocks = _left_out(rows)
+    blocks = left_out(rows)
     if len(tested):
         blocks += [_table_one(tested, sets), *_table_notes(tested, sets, labels=labels)]
     if len(scored) < len(tested):
@@ -76,7 +76,7 @@ def learning_section(traits: Sequence[str], root: str, *, task: str) -> Section:
     return section
 
 
-def _left_out(rows: pd.DataFrame) -> list[Block]:
+def left_out(rows: pd.DataFrame) -> list[Block]:
     """Traits without a figure and why, before all else: what is missing from a table is easily overlooked."""
     lost = rows[rows["status"] != "ok"]
     if lost.empty:

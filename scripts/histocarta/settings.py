@@ -2,19 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from histocarta.fidelity import Value
 from histocarta.fidelity import choice as fidelity_choice
-from histocarta.kinds import Cut, LayoutName, Name, Percentile, SchemeName, Share, TaskName, TraitName, TraitSet, Votes
+from histocarta.kinds import Cut, LayoutName, Name, SchemeName, Section, Share, TaskName, TraitSet
 from histocarta.mpp import MPP_RANGE
-from histocarta.networks import SMALLEST_TILE
-
-
-class Section(BaseModel):
-    """A block of the configuration: immutable, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from histocarta.task_settings import Tasks
 
 
 class ExpressionTable(Section):
@@ -106,100 +100,6 @@ class Layout(Section):
         return self.model_dump(include={"size", "mpp", "max_pen"}) | {"method": self.stain}
 
 
-class Labels(Section):
-    """How expression becomes classes."""
-
-    low: Percentile = Field(20.0, description="values at or below this percentile are low")
-    high: Percentile = Field(80.0, description="values at or above this percentile are high")
-    near: Percentile = Field(10.0, description="width of OOD-near beside each threshold, in percentiles")
-    centre: Literal["patient"] | None = Field(
-        None, description="patient: subtract each patient's mean first (studies of few patients)"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_cut(cls, given: Any) -> Any:
-        """One cut leaves nothing between, so that nothing can be near: the default gives way."""
-        one_cut = isinstance(given, dict) and "low" in given and given["low"] == given.get("high")
-        return {"near": 0.0, **given} if one_cut else given
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Labels":
-        if self.low > self.high:
-            raise ValueError("low not above high")
-        if self.near and 2 * self.near >= self.high - self.low:
-            raise ValueError("near of less than half of high - low, or 0, since what is near one is not near the other")
-        return self
-
-
-class Model(Section):
-    """The network."""
-
-    network: Literal["inception-v3", "tiny"] = Field("inception-v3", description="architecture (tiny: trial runs only)")
-    size: int = Field(512, ge=16, description="side of the network's input in pixels; tiles are resized to it")
-    pooling: Literal["avg", "max"] | None = Field(None, description="global pooling; null: by `fidelity`")
-    batch_norm_momentum: float = Field(
-        0.99, ge=0, lt=1, description="Keras' momentum; use 0.9 where a run has only some hundred steps"
-    )
-    weights: str | None = Field(None, description="weights file to start from; null: random")
-
-    @model_validator(mode="after")
-    def _large_enough(self) -> "Model":
-        if self.size < SMALLEST_TILE[self.network]:
-            raise ValueError(f"size of at least {SMALLEST_TILE[self.network]} px for {self.network}")
-        return self
-
-
-class Training(Section):
-    """How a model is fitted."""
-
-    batch: int = Field(32, ge=1, description="tiles per step, over all GPUs")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
-    validations_per_epoch: int = Field(16, ge=1, description="validations in one pass over the training tiles")
-    min_steps: int = Field(1, ge=1, description="fewest training steps between two validations")
-    max_validations: int = Field(1000, ge=1, description="most validations of one training")
-    plateau: int = Field(10, ge=1, description="validations without improvement before the learning rate falls tenfold")
-    stop: int = Field(30, ge=1, description="validations without improvement before training stops")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="Keras dtype policy"
-    )
-    xla: bool = Field(False, description="compile with XLA (jax always does); results may then not be repeatable")
-    gpus: int = Field(1, ge=0, description="GPUs of one training job; 0: CPU only")
-    shuffle_buffer: int = Field(2048, ge=1, description="tiles in the shuffle buffer")
-    augment: list[Literal["horizontal", "vertical"]] = Field(
-        ["horizontal", "vertical"], description="random flips of training tiles, independent of each other"
-    )
-    require_gpu: bool = Field(
-        True,
-        description="an error where CUDA_VISIBLE_DEVICES names a GPU and none is seen; false: a warning, and the CPU",
-    )
-    all_rounds_in_one_job: bool = Field(False, description="train all rounds of a trait in one process")
-    max_validation_tiles: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="most tiles scored at one validation; null: all"
-    )
-
-
-class Vote(Section):
-    """How the rounds' models become one."""
-
-    best: Votes = Field(
-        3, ge=1, description="rounds, best by validation, that vote on each tile; odd, so that no vote ties"
-    )
-
-
-class Task(Section):
-    """What is learnt: traits, their labels, the model and its training."""
-
-    layout: LayoutName = Field(description="name of a layout")
-    scheme: SchemeName = Field(description="name of a split scheme")
-    traits: str | list[TraitName] = Field(description="traits to predict: a sheet with the column `trait`, or a list")
-    labels: Labels = Field(Labels(), description="classes")
-    model: Model = Field(Model(), description="network")
-    training: Training = Field(Training(), description="fit")
-    vote: Vote = Field(Vote(), description="ensemble")
-    threshold: float = Field(0.5, gt=0, lt=1, description="a tile with a higher score is positive")
-
-
 class Scheme(Section):
     """A named way to split: the test part once, then training and validation parts redrawn each round."""
 
@@ -276,7 +176,7 @@ class Study(Section):
     downloads: Downloads = Field(Downloads(), description="GDC slides")
     cohorts: dict[Name, Cohort] = Field(min_length=1, description="by name")
     layouts: dict[LayoutName, Layout] = Field(min_length=1, description="by name")
-    tasks: dict[TaskName, Task] = Field(min_length=1, description="by name")
+    tasks: Tasks = Field(description="by name")
     splits: dict[SchemeName, Scheme] = Field(min_length=1, description="schemes by name")
     heterogeneity: list[Heterogeneity] = Field([], description="trait sets")
     survival: Survival = Field(Survival(), description="survival analysis")

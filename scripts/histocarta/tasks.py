@@ -12,6 +12,9 @@ class Task:
     label : column of labels.parquet that is learnt; slides where it is NaN take no part in training.
     units, activation, loss : the network's last layer and what it minimises (names that Keras knows).
     classes : whether labels are classes, so that a part of one class only cannot be ranked.
+    slide_score : what a slide scores by its tiles: "share" of those above a threshold, or their "mean".
+    measures : figures of a validation (``validation.MEASURES``). For classes one of them chooses the weights to keep
+    (the study's ``checkpoint_metric``); otherwise the validation loss does.
     """
 
     name: str
@@ -20,6 +23,8 @@ class Task:
     activation: str
     loss: str
     classes: bool
+    slide_score: str
+    measures: tuple[str, ...]
     source: str
 
 
@@ -33,7 +38,20 @@ TASKS: dict[str, Task] = {
             activation="sigmoid",
             loss="binary_crossentropy",
             classes=True,
+            slide_score="share",
+            measures=("tile_auc", "slide_auc"),
             source="Levy-Jurgenson et al. 2020, Sci. Rep. 10:18802: top against bottom 20 % of one trait, one output",
+        ),
+        Task(
+            name="regression",
+            label="target",
+            units=1,
+            activation="linear",
+            loss="mean_squared_error",
+            classes=False,
+            slide_score="mean",
+            measures=("slide_rho",),
+            source="Wang et al. 2021, Cancer Res. 81:5115 (EMO): one linear output per gene, mean squared error",
         ),
     )
 }

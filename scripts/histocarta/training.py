@@ -19,7 +19,7 @@ from histocarta.locks import only_writer
 from histocarta.resume import Store, TrainingState
 from histocarta.staging import local_copies
 from histocarta.tasks import Task, task_named
-from histocarta.validation import HISTORY, Settings, Validation
+from histocarta.validation import Settings, Validation
 from histocarta.versions import VERSION, software
 
 
@@ -62,7 +62,7 @@ def train_rounds(
     training: dict[str, Any],
     checkpoint_metric: str,
     pooling: str,
-    threshold: float,
+    threshold: float | None,
     threads: int | None = None,
     staging: str | None = None,
 ) -> None:
@@ -72,8 +72,9 @@ def train_rounds(
     splits, models, sidecars, histories : one path per round of ``rounds``, in that order.
     state_dir : where checkpoints lie until all these rounds are done; a killed job goes on from there.
     model, training : the task's settings of those names; ``pooling`` stands in where ``model`` names none.
-    checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep.
-    threshold : a tile is positive where its score is above it. threads : of the CPU, that the job may use; None: all.
+    checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep of a task with
+    classes. threshold : a tile of such a task is positive where its score is above it; None for other tasks.
+    threads : of the CPU, that the job may use; None: all.
     staging : folder on the node's own disk to which shards are copied first; None: they are read where they lie.
 
     A trait or round that cannot be trained (excluded labels, one class, no validation slide, a loss that is not a
@@ -104,8 +105,8 @@ def train_rounds(
             what = f"{facts['trait']} round {plan.number}"
             board = Path(history).parent / "tensorboard"
             state = train_round(learner, plan, settings=settings, seed=seed, folder=state_dir, board=board, what=what)
-        _write_round(learner, state, path=path, history=history)
-        write_json(common | describe(plan, state), sidecar)
+        _write_round(learner, state, columns=settings.history, path=path, history=history)
+        write_json(common | describe(plan, state, settings.task), sidecar)
     for plan in plans:
         shutil.rmtree(Path(state_dir) / f"round-{plan.number}", ignore_errors=True)
 
@@ -231,17 +232,13 @@ def _fit(
     )
 
 
-def describe(plan: Round, state: TrainingState) -> dict[str, Any]:
+def describe(plan: Round, state: TrainingState, task: Task) -> dict[str, Any]:
     """What the sidecar says of one round: slides, tiles, how it ended, the validation figures of the kept weights."""
-    parts = {
-        name: {
-            "slides": len(slides),
-            "tiles": int(slides["n_tiles"].sum()),
-            "high": int((slides["label"] == 1).sum()),
-            "low": int((slides["label"] == 0).sum()),
-        }
-        for name, slides in (("train", plan.train), ("validation", plan.validation))
-    }
+    parts = {}
+    for name, slides in (("train", plan.train), ("validation", plan.validation)):
+        parts[name] = {"slides": len(slides), "tiles": int(slides["n_tiles"].sum())}
+        if task.classes:
+            parts[name] |= {"high": int((slides["label"] == 1).sum()), "low": int((slides["label"] == 0).sum())}
     return {
         "round": plan.number, "status": "excluded" if state.code else "ok", "code": state.code, "reason": state.reason,
         "ended": state.ended, "validations": state.validations, "validation": state.best, "parts": parts,
@@ -270,11 +267,13 @@ def _fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write_round(learner: Learner | None, state: TrainingState, *, path: str, history: str) -> None:
+def _write_round(
+    learner: Learner | None, state: TrainingState, *, columns: tuple[str, ...], path: str, history: str
+) -> None:
     if state.code:
         networks.save_no_model(path)
     else:
         networks.save_model(learner.model, path)
     with replacing(history) as temporary:
-        rows = pd.DataFrame(state.history, columns=list(HISTORY))
+        rows = pd.DataFrame(state.history, columns=list(columns))
         rows.to_csv(temporary, index=False, lineterminator="\n")

@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from histocarta import pipeline
 from histocarta.backends import backend_in_use
-from histocarta.evaluation import auc
+from histocarta.evaluation import auc, spearman
 from histocarta.progress import progress
 from histocarta.resume import Patience, Store, TrainingState
 from histocarta.tasks import Task
 
-HISTORY = ("step", "epoch", "loss", "validation_loss", "validation_tile_auc", "validation_slide_auc", "learning_rate")
-METRICS = {"slide_auc": "validation_slide_auc", "tile_auc": "validation_tile_auc"}
+# Figures of labels and scores, of tiles (tile_auc) or of slides (slide_auc, slide_rho).
+FIGURES = {"auc": lambda truth, score: auc(truth, score).auc, "rho": lambda truth, score: spearman(truth, score).rho}
 # Defaults of Keras' ReduceLROnPlateau; Levy-Jurgenson's code sets its patience only, as it does for EarlyStopping.
 PLATEAU_FACTOR, PLATEAU_LEAST = 0.1, 1e-4
 
@@ -33,10 +33,28 @@ class Settings:
     model: dict[str, Any]
     training: dict[str, Any]
     metric: str
-    threshold: float
+    threshold: float | None
+
+    @property
+    def chooses(self) -> str | None:
+        """The column of the history that chooses the weights to keep; None: the validation loss."""
+        return f"validation_{self.metric}" if self.task.classes else None
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Columns of history.csv."""
+        measures = (f"validation_{name}" for name in self.task.measures)
+        return ("step", "epoch", "loss", "validation_loss", *measures, "learning_rate")
+
+    def slide_scores(self, scores: np.ndarray, *, slide_of: np.ndarray) -> np.ndarray:
+        """Scores of slides 0 … by their tiles' ``scores``: share above the threshold, or mean, as the task says."""
+        values = scores > self.threshold if self.task.slide_score == "share" else scores
+        return np.bincount(slide_of, weights=values) / np.bincount(slide_of)
 
     def steps(self, n_tiles: int) -> int:
         """Training steps from one validation to the next; never 0, which the released code gets from small data."""
+        if self.training["steps"] is not None:
+            return self.training["steps"]
         per_epoch = self.training["batch"] * self.training["validations_per_epoch"]
         return max(self.training["min_steps"], n_tiles // per_epoch, 1)
 
@@ -69,8 +87,7 @@ class Validation(keras.callbacks.Callback):
         tiles = pipeline.ordered_batches(slides, size=settings.model["size"], batch=batch, strides=strides, fill=fill)
         self.tiles = tiles.map(lambda tile, _: tile)
         self.slide_labels = slides["label"].to_numpy(np.float32)
-        self.counts = -(-slides["n_tiles"].to_numpy() // strides)
-        self.slide_of = np.repeat(np.arange(len(slides)), self.counts)
+        self.slide_of = np.repeat(np.arange(len(slides)), -(-slides["n_tiles"].to_numpy() // strides))
         most = (settings.training["max_validations"] - state.validations) * steps
         self.ticks: Iterator[int] = progress(range(most), total=most, what=f"{what}, steps (may stop early)")
         self.board = tf.summary.create_file_writer(str(board))
@@ -104,7 +121,7 @@ class Validation(keras.callbacks.Callback):
         row = {"step": step, "epoch": step * self.settings.training["batch"] / self.n_train, "loss": loss}
         row |= self.measure(scores) | {"learning_rate": float(f"{self.model.optimizer.learning_rate.numpy():.7g}")}
         state.history.append(row)
-        better = is_better(row, state.best, metric=METRICS[self.settings.metric])
+        better = is_better(row, state.best, metric=self.settings.chooses)
         if better:
             state.best, state.kept = row, ""
             self.store.keep(self.model)
@@ -112,21 +129,24 @@ class Validation(keras.callbacks.Callback):
         self._be_patient(row)
 
     def measure(self, scores: np.ndarray) -> dict[str, float]:
-        """Loss and AUCs of the validation tiles' ``scores``; a slide scores its share of tiles above the threshold."""
-        labels = self.slide_labels[self.slide_of]
-        losses = keras.losses.get(self.settings.task.loss)(labels[:, None], scores[:, None])
-        share = np.bincount(self.slide_of, weights=scores > self.settings.threshold) / self.counts
-        return {
-            "validation_loss": float(np.mean(keras.ops.convert_to_numpy(losses), dtype=np.float64)),
-            "validation_tile_auc": auc(labels, scores).auc,
-            "validation_slide_auc": auc(self.slide_labels, share).auc,
+        """Loss and the task's figures of the validation tiles' ``scores``, in the order of the history."""
+        labels, task = self.slide_labels[self.slide_of], self.settings.task
+        losses = keras.losses.get(task.loss)(labels[:, None], scores[:, None])
+        pairs = {
+            "tile": (labels, scores),
+            "slide": (self.slide_labels, self.settings.slide_scores(scores, slide_of=self.slide_of)),
         }
+        found = {"validation_loss": float(np.mean(keras.ops.convert_to_numpy(losses), dtype=np.float64))}
+        for name in task.measures:
+            of, figure = name.split("_")
+            found[f"validation_{name}"] = FIGURES[figure](*pairs[of])
+        return found
 
     def _be_patient(self, row: dict[str, float]) -> None:
         state, training = self.state, self.settings.training
         state.plateau = state.plateau.after(row["validation_loss"], least=PLATEAU_LEAST)
-        state.stop = state.stop.after(row["validation_loss"])
-        if state.plateau.wait >= training["plateau"]:
+        state.stop = state.stop.after(row["validation_loss"], least=training["min_delta"])
+        if training["plateau"] is not None and state.plateau.wait >= training["plateau"]:
             self.model.optimizer.learning_rate = row["learning_rate"] * PLATEAU_FACTOR
             state.plateau = Patience(state.plateau.best, 0)
         if state.stop.wait >= training["stop"]:
@@ -148,25 +168,25 @@ class Validation(keras.callbacks.Callback):
 
     def _report(self, row: dict[str, float], *, better: bool) -> None:
         with self.board.as_default(step=row["step"]):
-            for name in HISTORY[2:]:
+            for name in self.settings.history[2:]:
                 tf.summary.scalar(name, row[name])
         self.board.flush()
-        figures = ", ".join(f"{name.replace('_', ' ')} {row[name]:.4g}" for name in HISTORY[1:])
+        figures = ", ".join(f"{name.replace('_', ' ')} {row[name]:.4g}" for name in self.settings.history[1:])
         self._say(f"step {row['step']}: {figures}{', best so far' if better else ''}")
 
     def _say(self, line: str) -> None:
         print(f"{self.what}, {line}", file=sys.stderr, flush=True)
 
 
-def is_better(row: dict[str, float], best: dict[str, float] | None, *, metric: str) -> bool:
+def is_better(row: dict[str, float], best: dict[str, float] | None, *, metric: str | None) -> bool:
     """Whether the weights of ``row`` are kept instead of those of ``best``: by ``metric``, ties by the validation loss.
 
-    Ties are common, for few validation slides give few different AUCs. Where the metric is not a number (one class
-    among the validation slides) the validation loss alone decides.
+    Ties are common, for few validation slides give few different AUCs. Where there is no metric, or it is not a number
+    (one class among the validation slides), the validation loss alone decides.
     """
     if best is None:
         return True
-    if math.isnan(row[metric]) or row[metric] == best[metric]:
+    if metric is None or math.isnan(row[metric]) or row[metric] == best[metric]:
         return row["validation_loss"] < best["validation_loss"]
     return row[metric] > best[metric]
 

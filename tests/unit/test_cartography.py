@@ -1,22 +1,19 @@
 """Maps whose every colour can be read back: from hand-made grids to pixels."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from histocarta import overlays
 from histocarta.cartography import (
-    GLASS,
-    NEGATIVE,
-    STRENGTH,
-    UNSCORED,
     describe,
     draw_combination_map,
     draw_map,
-    paint,
     regional_notes,
+    state_colours,
     tensor_cartography,
-    write_picture,
 )
 from histocarta.colours import FIRST_COLOURS, NEGATIVE_COLOUR, combination_colours
 from histocarta.errors import InputError
@@ -24,9 +21,11 @@ from histocarta.files import write_json, write_table
 from histocarta.heterogeneity import combination_codes
 from histocarta.hta import regional_heterogeneity
 from histocarta.legends import FONT
+from histocarta.overlays import GLASS, NEGATIVE, STRENGTH, UNSCORED, write_picture
 from hta.stats import HTA
 from PIL import Image, ImageFont
 
+paint = partial(overlays.paint, colours=state_colours)
 TILE = 1000  # level-0 px
 ORIGIN = (5000, 7000)
 STEP = 50  # level-0 px per thumbnail px: 20 px a tile

@@ -102,8 +102,16 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
         ),
         (
             lambda m: m["tasks"].update(extreme=m["tasks"]["extremes"]),
-            "Expected one of the tasks extremes, found 'extreme' in tasks; nearest: extremes",
+            "Expected one of the keys extremes, regression, found 'extreme' in tasks; nearest: extremes",
         ),
+        (
+            lambda m: m.update(
+                tasks={"regression": {**m["tasks"]["extremes"]}},
+                heterogeneity=[{"task": "regression", "traits": ["A", "B"]}],
+            ),
+            "Expected a task with positive tiles at heterogeneity.0.task, found regression; name extremes",
+        ),
+        (lambda m: m.update(tasks={}), "Expected one of the tasks extremes, regression at tasks, found {}"),
         (lambda m: m["tasks"]["extremes"].update(traits=["A", "a/b"]), "at tasks.extremes.traits.1, found 'a/b'"),
         (
             lambda m: m["tasks"]["extremes"].update(labels={"low": 80, "high": 20}),

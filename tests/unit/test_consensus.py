@@ -7,6 +7,7 @@ from histocarta import consensus
 from histocarta.errors import InputError
 from histocarta.evaluation import auc
 from histocarta.files import read_json, read_table, write_json, write_table
+from histocarta.scored import Tiles, voters_by_slide
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -16,7 +17,7 @@ TILES = 6
 
 def one_slide(scores):
     n = len(scores[0])
-    return consensus.Tiles(np.zeros(n, int), np.arange(n), np.zeros(n, int), [np.array(s, np.float32) for s in scores])
+    return Tiles(np.zeros(n, int), np.arange(n), np.zeros(n, int), [np.array(s, np.float32) for s in scores])
 
 
 def all_vote(tiles, rounds):
@@ -73,11 +74,11 @@ def test_best_rounds(areas, usable, expected, reason):
 
 def test_only_rounds_that_held_a_slide_out_vote_on_it_where_the_test_part_changes():
     fixed = np.array([[True, True, True], [False, False, False]])
-    voters = consensus.voters_by_slide(fixed, chosen=[0, 2], usable=[True] * 3)
+    voters = voters_by_slide(fixed, chosen=[0, 2], usable=[True] * 3)
     assert voters.tolist() == [[True, False, True]] * 2
     leave_one_out = np.eye(3, dtype=bool)
-    assert (consensus.voters_by_slide(leave_one_out, chosen=[0, 1], usable=[True] * 3) == leave_one_out).all()
-    assert not consensus.voters_by_slide(leave_one_out, chosen=[0], usable=[True, False, True])[1].any()
+    assert (voters_by_slide(leave_one_out, chosen=[0, 1], usable=[True] * 3) == leave_one_out).all()
+    assert not voters_by_slide(leave_one_out, chosen=[0], usable=[True, False, True])[1].any()
 
 
 def tell_fate(folder, k, *, code="", reason=""):
@@ -334,7 +335,7 @@ def test_a_cohort_of_the_papers_size_takes_seconds():
     rng = np.random.default_rng(1)
     slide = np.repeat(np.arange(800, dtype=np.int32), 1500)
     scores = list(rng.random((5, len(slide)), dtype=np.float32))
-    tiles = consensus.Tiles(slide, np.zeros_like(slide), np.zeros_like(slide), scores)
+    tiles = Tiles(slide, np.zeros_like(slide), np.zeros_like(slide), scores)
     cohort = pd.DataFrame({"slide": [f"s{k:03d}" for k in range(800)], "label": rng.integers(0, 2, 800).astype(float)})
     parts = rng.integers(0, 2, (800, 5))
     parts[:80] = 2

@@ -1,6 +1,7 @@
 """From shards to batches."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,17 @@ def test_flips_are_independent_and_all_four_occur_equally():
     assert stats.chisquare(list(counts.values())).pvalue > 0.001
     again = [flip(tf.constant(5, tf.int64)).numpy() for _ in range(3)]
     assert all(np.array_equal(again[0], other) for other in again)
+
+
+def test_quarter_turns_occur_equally_and_with_flips_all_eight_symmetries():
+    image = tf.reshape(tf.range(12, dtype=tf.int32), [2, 2, 3])
+    turns = [np.rot90(image.numpy(), k) for k in range(4)]
+    for augment, expected in ((["rotate"], turns), (["rotate", "horizontal"], turns + [t[:, ::-1] for t in turns])):
+        turn = tf.function(lambda index, ways=augment: pipeline.flip_tile(image, seed=3, index=index, augment=ways))
+        found = [turn(tf.constant(index, tf.int64)).numpy().tobytes() for index in range(1000)]
+        counts = Counter(found)
+        assert set(counts) == {np.ascontiguousarray(one).tobytes() for one in expected}
+        assert stats.chisquare(list(counts.values())).pvalue > 0.001
 
 
 @pytest.mark.parametrize(("augment", "expected"), [([], 1), (["horizontal"], 2), (["vertical"], 2)])

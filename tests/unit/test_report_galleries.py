@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from histocarta.cartography import NEGATIVE, legend_colours
+from histocarta.cartography import legend_colours
 from histocarta.files import write_json, write_table
+from histocarta.overlays import NEGATIVE
 from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
 from PIL import Image
 

@@ -135,12 +135,12 @@ def test_an_auc_says_why_it_has_no_interval_or_no_meaning(tmp_path, changes, cel
 def test_of_many_traits_the_best_have_figures_and_the_page_says_which(tmp_path):
     metrics = {f"T{k:02d}": evaluated(ood=False, auc=0.5 + (7 * k % 30) / 100) for k in range(30)}
     rows = cohort_table(tmp_path, metrics | {"X": excluded("B-TIES", "ties")})
-    shown = shown_traits(rows)
+    shown = shown_traits(rows, by="test_auc")
     best = sorted(metrics, key=lambda trait: -metrics[trait]["ensemble"]["test"]["auc"])[:12]
     assert shown == sorted(best)
     section = performance_section(rows, dict.fromkeys(shown, slides(ood=False)), task="extremes", labels=MEDIAN)
     assert "Figures below: the 12 of 30 traits with the highest test AUC." in texts(section, Note)
-    assert shown_traits(rows.head(3)) == ["T00", "T01", "T02"]
+    assert shown_traits(rows.head(3), by="test_auc") == ["T00", "T01", "T02"]
 
 
 def test_learning_curves_or_why_there_are_none(tmp_path):

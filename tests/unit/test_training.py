@@ -18,7 +18,7 @@ from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.resume import Patience, TrainingState
 from histocarta.tasks import TASKS
-from histocarta.validation import HISTORY, Settings, Validation, is_better, validation_strides
+from histocarta.validation import Settings, Validation, is_better, validation_strides
 from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
 
 PLAIN = Settings(TASKS["extremes"], MODEL | {"pooling": "avg"}, TRAINING, "slide_auc", 0.5)
@@ -78,7 +78,7 @@ def test_the_written_model_is_the_one_of_the_best_validation(study):
 
 def test_history_has_its_columns_and_one_row_per_validation(study):
     rows = rows_of(study["histories"][0])
-    assert tuple(rows[0]) == HISTORY
+    assert tuple(rows[0]) == PLAIN.history
     assert [int(float(row["step"])) for row in rows] == [3, 6, 9, 12, 15, 18]  # 96 tiles // (16 * 4) = 1, raised to 3
     assert float(rows[0]["epoch"]) == pytest.approx(3 * 16 / 96)
     assert {float(row["learning_rate"]) for row in rows} == {0.01}
@@ -126,7 +126,7 @@ def test_an_excluded_trait_leaves_empty_valid_outputs(study, tmp_path):
     for path, sidecar, history in zip(excluded["models"], excluded["sidecars"], excluded["histories"], strict=True):
         assert not networks.holds_model(path)
         assert rows_of(history) == []
-        assert Path(history).read_text() == ",".join(HISTORY) + "\n"
+        assert Path(history).read_text() == ",".join(PLAIN.history) + "\n"
         facts = read_json(sidecar)
         assert (facts["status"], facts["code"], facts["reason"]) == ("excluded", "B-TIES", "P20 = P80 = 0")
 
@@ -236,7 +236,7 @@ def test_better_is_a_higher_metric_then_a_lower_loss(auc, loss, better):
 def test_validation_figures_are_of_tiles_and_of_slides():
     """Slides a (low) and b (high), 3 and 2 tiles; scores above .5 count, so shares 1/3 and 1/2 and slide AUC 1."""
     watch = Validation.__new__(Validation)
-    watch.settings, watch.counts = PLAIN, np.array([3, 2])
+    watch.settings = PLAIN
     watch.slide_of, watch.slide_labels = np.array([0, 0, 0, 1, 1]), np.array([0, 1], np.float32)
     scores = np.array([0.9, 0.5, 0.1, 0.5, 0.8], np.float32)
     figures = watch.measure(scores)
@@ -245,14 +245,32 @@ def test_validation_figures_are_of_tiles_and_of_slides():
     assert figures["validation_loss"] == pytest.approx(-np.mean(np.log([0.1, 0.5, 0.9, 0.5, 0.8])), rel=1e-5)
 
 
-def test_learning_rate_and_stop_follow_keras_own_callbacks():
+def test_validation_figures_of_a_regression_are_of_slide_means():
+    """Slides of target 0, 1, 2 score .1, .4 and .3 on average: Spearman 1/2 (of ranks 1 3 2)."""
+    watch = Validation.__new__(Validation)
+    watch.settings = Settings(TASKS["regression"], MODEL, TRAINING, "slide_auc", None)
+    watch.slide_of, watch.slide_labels = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 2], np.float32)
+    figures = watch.measure(np.array([0.0, 0.2, 0.4, 0.5, 0.1], np.float32))
+    assert figures == {
+        "validation_loss": pytest.approx(np.mean([0, 0.04, 0.36, 2.25, 3.61]), rel=1e-6),
+        "validation_slide_rho": pytest.approx(0.5),
+    }
+    assert watch.settings.history == (
+        "step", "epoch", "loss", "validation_loss", "validation_slide_rho", "learning_rate",
+    )  # fmt: skip
+    best = {"validation_slide_rho": 0.9, "validation_loss": 0.5}
+    assert is_better({"validation_slide_rho": 0.1, "validation_loss": 0.4}, best, metric=watch.settings.chooses)
+
+
+@pytest.mark.parametrize("min_delta", [0.0, 0.05])
+def test_learning_rate_and_stop_follow_keras_own_callbacks(min_delta):
     """Outside truth: ReduceLROnPlateau(patience=3) and EarlyStopping(patience=7) of Keras on the same losses."""
     losses = np.random.default_rng(2).normal(1, 0.2, 60) * np.linspace(1, 0.7, 60)
     theirs = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     theirs.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
     hooks = [
         keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=3),
-        keras.callbacks.EarlyStopping(monitor="val_loss", patience=7),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=7, min_delta=min_delta),
     ]
     expected = []
     for hook in hooks:
@@ -271,9 +289,8 @@ def test_learning_rate_and_stop_follow_keras_own_callbacks():
     watch = Validation.__new__(Validation)
     watch.set_model(mine)
     watch.what = "test"
-    watch.settings = Settings(
-        TASKS["extremes"], MODEL, TRAINING | {"plateau": 3, "stop": 7, "max_validations": 1000}, "slide_auc", 0.5
-    )
+    given = {"plateau": 3, "stop": 7, "min_delta": min_delta, "max_validations": 1000}
+    watch.settings = Settings(TASKS["extremes"], MODEL, TRAINING | given, "slide_auc", 0.5)
     watch.state, found = TrainingState(), []
     for loss in losses:
         row = {"validation_loss": float(loss), "learning_rate": float(mine.optimizer.learning_rate)}

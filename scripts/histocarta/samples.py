@@ -1,0 +1,80 @@
+"""Which sample tells of a slide, what a trait measures in it, and which samples may be fitted on."""
+
+import numpy as np
+import pandas as pd
+
+from histocarta.errors import InputError
+from histocarta.expression import trait_columns
+from histocarta.files import read_table
+
+
+def tiled_slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
+    """slide, patient, tested (in any of the rounds given) and tested_in (the rounds), sorted by slide."""
+    slides = read_table(manifest)
+    slides = slides.loc[slides["n_tiles"].astype(int) > 0, ["slide", "patient"]].sort_values("slide", ignore_index=True)
+    rounds = pd.concat([read_table(path) for path in ([split] if isinstance(split, str) else split)])
+    # Layouts that share a scheme may have tiles of other slides, so the split may hold slides that this one lacks.
+    if strange := set(slides["slide"]).difference(rounds["slide"]):
+        raise InputError(
+            f"Expected the slides with tiles of {manifest} in the split, found {len(strange)} that it lacks, such as "
+            f"{min(strange)!r}; delete the split, and it is drawn again, or give this layout a scheme of its own."
+        )
+    tested = rounds[rounds["part"] == "test"].astype({"round": int}).groupby("slide")["round"].agg(frozenset)
+    tested_in = [tested.get(slide, frozenset()) for slide in slides["slide"]]
+    return slides.assign(tested=[bool(numbers) for numbers in tested_in], tested_in=tested_in)
+
+
+def read_trait(expression: str, *, trait: str) -> tuple[pd.Series, str]:
+    """The one column that is needed of a table that may have 20,000."""
+    (column,) = trait_columns(expression, [trait])
+    return pd.read_parquet(expression, columns=[column])[column].astype(float), column
+
+
+def join_samples(slides: pd.DataFrame, values: pd.Series, *, expression: str) -> pd.DataFrame:
+    """``slides`` with sample, value and the reason why there is none."""
+    own, patients = slides["slide"].isin(values.index), slides["patient"].isin(values.index)
+    if not (own | patients).any():
+        raise InputError(
+            f"Expected the patients of the slides among the samples of {expression}, found none in common: slides have "
+            f"e.g. {slides['patient'].iloc[0]!r}, the table {str(values.index[0])!r}."
+        )
+    sample = slides["slide"].where(own, slides["patient"].where(patients, ""))
+    value = values.reindex(sample).to_numpy()
+    reason = np.select([sample == "", np.isnan(value)], ["no_expression", "not_measured"], default="")
+    return slides.assign(sample=sample, value=value, reason=reason)
+
+
+def fitted_samples(table: pd.DataFrame, *, fitted_on: str) -> pd.Series:
+    """Per row of ``table``: whether its sample is fitted on. A sample with any slide in the test part is not."""
+    if fitted_on == "all":
+        return table["sample"] != ""
+    tested = table.loc[table["tested"], "sample"]
+    if table["tested"].all():
+        raise InputError(
+            "Expected slides outside the test part to fit the percentiles on, found none: every slide is tested in "
+            "some round (leave-one-out). Fit them on all samples (fidelity row percentiles_fitted_on: all)."
+        )
+    return (table["sample"] != "") & ~table["sample"].isin(tested)
+
+
+def centred(table: pd.DataFrame, *, fitted_on: str) -> pd.DataFrame:
+    """``table`` with values centred by patient; a patient's only sample becomes "one_sample"."""
+    fitted = fitted_samples(table, fitted_on=fitted_on)
+    samples = table.assign(fitted=fitted).drop_duplicates(["sample", "patient"]).set_index(["sample", "patient"])
+    patients = samples.index.get_level_values("patient").to_series(index=samples.index)
+    found = centre_by_patient(samples["value"], patients=patients, fitted=samples["fitted"])
+    value = found.reindex(pd.MultiIndex.from_frame(table[["sample", "patient"]])).to_numpy()
+    alone = table["value"].notna() & np.isnan(value)
+    return table.assign(value=value, reason=table["reason"].mask(alone, "one_sample"))
+
+
+def centre_by_patient(values: pd.Series, *, patients: pd.Series, fitted: pd.Series) -> pd.Series:
+    """``values`` (by sample) less their patient's mean over the ``fitted`` samples.
+
+    A patient without fitted samples (a left-out one) is centred on its own mean. A patient with a single measured
+    sample has nothing to be compared with: NaN.
+    """
+    own = values.groupby(patients)
+    mean = values[fitted].groupby(patients[fitted]).mean().reindex(patients).set_axis(values.index)
+    mean = mean.fillna(own.transform("mean"))
+    return (values - mean).where(own.transform("count") > 1)

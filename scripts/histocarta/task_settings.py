@@ -1,0 +1,181 @@
+"""What a study's configuration may say of a task: what is learnt, of which labels, by which network, fitted how."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from histocarta.kinds import LayoutName, Percentile, SchemeName, Section, TraitName, Votes
+from histocarta.networks import SMALLEST_TILE
+
+
+class Labels(Section):
+    """How expression becomes classes."""
+
+    low: Percentile = Field(20.0, description="values at or below this percentile are low")
+    high: Percentile = Field(80.0, description="values at or above this percentile are high")
+    near: Percentile = Field(10.0, description="width of OOD-near beside each threshold, in percentiles")
+    centre: Literal["patient"] | None = Field(
+        None, description="patient: subtract each patient's mean first (studies of few patients)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_cut(cls, given: Any) -> Any:
+        """One cut leaves nothing between, so that nothing can be near: the default gives way."""
+        one_cut = isinstance(given, dict) and "low" in given and given["low"] == given.get("high")
+        return {"near": 0.0, **given} if one_cut else given
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Labels":
+        if self.low > self.high:
+            raise ValueError("low not above high")
+        if self.near and 2 * self.near >= self.high - self.low:
+            raise ValueError("near of less than half of high - low, or 0, since what is near one is not near the other")
+        return self
+
+
+class Values(Section):
+    """How expression becomes what a regression predicts."""
+
+    centre: Literal["patient"] | None = Field(
+        None, description="patient: subtract each patient's mean first (studies of few patients)"
+    )
+    standardise: bool = Field(
+        True, description="learn (value - mean) / sd of the slides outside the test part; scores are put back"
+    )
+    min_variance: Annotated[float, Field(ge=0)] = Field(
+        0.01, description="smallest variance, outside the test part, of a trait that is learnt"
+    )
+
+
+class Model(Section):
+    """The network."""
+
+    network: Literal["inception-v3", "tiny"] = Field("inception-v3", description="architecture (tiny: trial runs only)")
+    size: int = Field(512, ge=16, description="side of the network's input in pixels; tiles are resized to it")
+    pooling: Literal["avg", "max"] | None = Field(None, description="global pooling; null: by `fidelity`")
+    batch_norm_momentum: float = Field(
+        0.99, ge=0, lt=1, description="Keras' momentum; use 0.9 where a run has only some hundred steps"
+    )
+    weights: str | None = Field(None, description="weights file to start from; null: random")
+
+    @model_validator(mode="after")
+    def _large_enough(self) -> "Model":
+        if self.size < SMALLEST_TILE[self.network]:
+            raise ValueError(f"size of at least {SMALLEST_TILE[self.network]} px for {self.network}")
+        return self
+
+
+class Training(Section):
+    """How a model is fitted."""
+
+    batch: int = Field(32, ge=1, description="tiles per step, over all GPUs")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    validations_per_epoch: int = Field(16, ge=1, description="validations in one pass over the training tiles")
+    min_steps: int = Field(1, ge=1, description="fewest training steps between two validations")
+    steps: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="training steps between two validations; null: by the two keys above"
+    )
+    max_validations: int = Field(1000, ge=1, description="most validations of one training")
+    plateau: Annotated[int, Field(ge=1)] | None = Field(
+        10, description="validations without improvement before the learning rate falls tenfold; null: it never does"
+    )
+    stop: int = Field(30, ge=1, description="validations without improvement before training stops")
+    min_delta: float = Field(0.0, ge=0, description="how much the validation loss must fall to count, for `stop`")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="Keras dtype policy"
+    )
+    xla: bool = Field(False, description="compile with XLA (jax always does); results may then not be repeatable")
+    gpus: int = Field(1, ge=0, description="GPUs of one training job; 0: CPU only")
+    shuffle_buffer: int = Field(2048, ge=1, description="tiles in the shuffle buffer")
+    augment: list[Literal["horizontal", "vertical", "rotate"]] = Field(
+        ["horizontal", "vertical"],
+        description="random flips of training tiles, independent of each other; rotate: by quarter turns",
+    )
+    require_gpu: bool = Field(
+        True,
+        description="an error where CUDA_VISIBLE_DEVICES names a GPU and none is seen; false: a warning, and the CPU",
+    )
+    all_rounds_in_one_job: bool = Field(False, description="train all rounds of a trait in one process")
+    max_validation_tiles: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="most tiles scored at one validation; null: all"
+    )
+
+
+class Vote(Section):
+    """How the rounds' models become one."""
+
+    best: Votes = Field(
+        3, ge=1, description="rounds, best by validation, that vote on each tile; odd, so that no vote ties"
+    )
+
+
+class Task(Section):
+    """What every task says of itself."""
+
+    layout: LayoutName = Field(description="name of a layout")
+    scheme: SchemeName = Field(description="name of a split scheme")
+    traits: str | list[TraitName] = Field(description="traits to predict: a sheet with the column `trait`, or a list")
+    model: Model = Field(Model(), description="network")
+    training: Training = Field(Training(), description="fit")
+
+    def judging(self) -> dict[str, Any]:
+        """What training is told beyond ``model`` and ``training``."""
+        return {"threshold": None}
+
+    def combining(self, *, seed: int) -> dict[str, Any]:
+        """What the function that makes one score of the rounds' is told."""
+        return {}
+
+
+class Extremes(Task):
+    """Slides high in a trait told from slides low in it (Levy-Jurgenson et al. 2020)."""
+
+    labels: Labels = Field(Labels(), description="classes")
+    vote: Vote = Field(Vote(), description="ensemble")
+    threshold: float = Field(0.5, gt=0, lt=1, description="a tile with a higher score is positive")
+
+    def judging(self) -> dict[str, Any]:
+        return {"threshold": self.threshold}
+
+    def combining(self, *, seed: int) -> dict[str, Any]:
+        return {"best": self.vote.best, "threshold": self.threshold, "seed": seed}
+
+
+class Regression(Task):
+    """A slide's expression of a gene predicted (Wang et al. 2021, EMO)."""
+
+    labels: Values = Field(Values(), description="what is predicted")
+
+
+class Tasks(Section):
+    """What is learnt, by the name of the system that it follows; at least one."""
+
+    extremes: Extremes | None = Field(None, description="high against low expression, as Levy-Jurgenson et al. 2020")
+    regression: Regression | None = Field(None, description="expression itself, as Wang et al. 2021")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Tasks":
+        if not self.items():
+            raise ValueError(f"one of the tasks {', '.join(type(self).model_fields)}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: task for name, task in serialise(self).items() if task is not None}
+
+    def items(self) -> list[tuple[str, Task]]:
+        """Names and settings of the study's tasks."""
+        return [(name, task) for name in type(self).model_fields if (task := getattr(self, name)) is not None]
+
+    def values(self) -> list[Task]:
+        return [task for _, task in self.items()]
+
+    def __contains__(self, name: str) -> bool:
+        return name in dict(self.items())
+
+    def __getitem__(self, name: str) -> Task:
+        return dict(self.items())[name]
+
+    def __len__(self) -> int:
+        return len(self.items())

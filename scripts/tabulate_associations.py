@@ -1,0 +1,10 @@
+"""Gather all traits' fits in one table."""
+
+from histocarta.associations import tabulate_associations
+from histocarta.logs import recorded
+
+with recorded(snakemake.log[0]):
+    tabulate_associations(
+        **snakemake.input,
+        **snakemake.output,
+    )

@@ -1,0 +1,69 @@
+"""The task `regression` through the whole workflow: what is planted is predicted, what cannot be learnt is named."""
+
+import pytest
+import yaml
+from histocarta.files import read_json, read_table
+from workflow_kit import FLAT, jobs, simulate_study, snakemake
+
+TASK = {
+    "layout": "grid",
+    "scheme": "halves",
+    "traits": ["A", "B", FLAT],
+    "model": {"network": "tiny", "size": 32, "batch_norm_momentum": 0.9},
+    "training": {
+        "steps": 10,
+        "max_validations": 6,
+        "learning_rate": 3.0e-3,
+        "plateau": None,
+        "stop": 6,
+        "min_delta": 0.003,
+        "augment": ["rotate", "horizontal"],
+        "all_rounds_in_one_job": True,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a study that ran to its report, and Snakemake's words."""
+    folder = tmp_path_factory.mktemp("regression")
+    study = simulate_study(folder, patients=40)
+    study["tasks"], study["heterogeneity"] = {"regression": TASK}, []
+    study["splits"]["halves"]["test"] = 0.3
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    code, text = snakemake(folder)
+    assert code == 0, text[-10000:]
+    return folder, text
+
+
+@pytest.mark.slow
+def test_planted_traits_are_predicted_and_a_flat_one_is_named(finished):
+    folder, _ = finished
+    table = read_table(folder / "results/tiny/tables/regression.parquet").set_index("trait")
+    for trait in "AB":
+        assert table.loc[trait, "test_rho"] > 0.5 and table.loc[trait, "test_fdr"] < 0.05, table.T.to_string()
+    assert (table.loc[FLAT, "status"], table.loc[FLAT, "code"]) == ("excluded", "B-VARIANCE")
+    assert set(table["n_tests"]) == {2}
+    ledger = read_table(folder / "results/tiny/ledger.tsv")
+    assert set(ledger.loc[ledger["item"] == FLAT, "code"]) == {"B-VARIANCE"}
+    sidecar = read_json(folder / "results/tiny/traits/A/regression/round-1/model.json")
+    assert sidecar["task"] == "regression" and "validation_slide_rho" in sidecar["validation"]
+
+
+@pytest.mark.slow
+def test_the_report_shows_fits_and_curves(finished):
+    folder, _ = finished
+    page = (folder / "results/tiny/report.html").read_text()
+    assert "Performance (regression)" in page and "Predicted against measured expression" in page
+    assert "Learning curves (regression)" in page and "hardly varies" in page
+
+
+@pytest.mark.slow
+def test_one_gene_is_one_target(finished):
+    folder, _ = finished
+    target = folder / "results/tiny/traits/A/regression/consensus/metrics.json"
+    before = read_json(target)
+    target.unlink()
+    code, text = snakemake(folder, target.relative_to(folder))
+    assert code == 0, text[-5000:]
+    assert [rule for rule, _ in jobs(text)] == ["average_regression"] and read_json(target) == before
