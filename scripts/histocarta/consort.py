@@ -136,13 +136,14 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _labelled_slides(table: pd.DataFrame, task: str) -> str:
-    """The range over the task's traits of the slides that are high or low."""
+    """The range over the task's traits of the slides that are high or low, or have a value."""
     rows = _rows_of_traits(table, "labels", task, "used")
-    slides = rows[rows["code"].isin(["high", "low"])].groupby("scope")["count"].sum()
+    slides = rows[rows["code"].isin(["high", "low", "measured"])].groupby("scope")["count"].sum()
     if slides.empty:
         return ""
     low, high = int(slides.min()), int(slides.max())
-    return f"\n{low:,} to {high:,} slides high or low" if low < high else f"\n{low:,} slides high or low"
+    words = "with a value" if (rows["code"] == "measured").any() else "high or low"
+    return f"\n{low:,} to {high:,} slides {words}" if low < high else f"\n{low:,} slides {words}"
 
 
 def _tested(table: pd.DataFrame, task: str) -> list[str]:
