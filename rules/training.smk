@@ -10,7 +10,8 @@ for TASK, SETTING in STUDY.tasks.items():
     UNIT = STUDY.splits[SCHEME].unit
     OWN = f"results/{{cohort}}/traits/{{trait}}/{{task,{TASK}}}"  # see labels.smk
     # How one score is made of the rounds': by vote, or by averaging.
-    COMBINE = {"share": "vote_consensus", "mean": "average_rounds"}[TASKS[TASK].slide_score]
+    SCRIPT = {"share": "../scripts/vote_consensus.py", "mean": "../scripts/average_rounds.py"}[TASKS[TASK].slide_score]
+    COMBINE = Path(SCRIPT).stem
 
     # One process for all rounds of a trait is worth it where starting TensorFlow and tracing the network cost more than a
     # round's steps (small tiles, small cohorts). A cluster wants a job per round.
@@ -114,4 +115,4 @@ for TASK, SETTING in STUDY.tasks.items():
             call=SETTING.combining(seed=STUDY.seed) | {"unit": UNIT},
             version=VERSION[COMBINE],
         script:
-            f"../scripts/{COMBINE}.py"
+            SCRIPT

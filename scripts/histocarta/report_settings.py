@@ -71,7 +71,10 @@ def setting_rows(study: Study) -> list[tuple[str, str, str, str, str]]:
 
 def _leaves(section: BaseModel, *, place: str) -> Iterator[tuple[str, str, str, str]]:
     """Path, value, default and meaning of the keys below a section, in the order of its type."""
+    present = section.model_dump()  # a task that the study does not have is not in it
     for name, field in type(section).model_fields.items():
+        if name not in present:
+            continue
         path, value = f"{place}{name}", getattr(section, name)
         inner = value.items() if isinstance(value, dict) else enumerate(value, 1) if isinstance(value, list) else ()
         members = [(f"{path}.{key}.", item) for key, item in inner if isinstance(item, BaseModel)]
