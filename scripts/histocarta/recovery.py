@@ -25,8 +25,9 @@ from histocarta.evaluation import spearman
 from histocarta.files import read_json, read_table, write_table
 
 NAN = float("nan")
-AUC, MAP, HTI = "test AUC", "map Spearman", "HTI Spearman"
+AUC, MAP, HTI, FIT = "test AUC", "map Spearman", "HTI Spearman", "regression Spearman"
 DEMO_AUC, DEMO_SLIDES = 0.75, 20
+DEMO_FIT = 0.5  # Spearman of predicted with measured expression; the noise of the expression leaves about 0.9
 STUDY_AUC, STUDY_HTI = 0.85, 0.7
 STUDY_MAP = 0.3  # 0 is what a model would reach that knows the slide and nothing of its tiles
 COVERAGE, TOLERANCE = 0.95, 0.05  # of an interval, and the risk of failing a run whose intervals hold that coverage
@@ -37,7 +38,7 @@ class Figure:
     """One figure of one cohort; ``value`` is NaN with a ``reason`` where it cannot be had.
 
     low, high : 95 % bootstrap interval of an AUC, quartiles over the slides of a map's Spearman, NaN for HTI.
-    n : labelled test slides (AUC), slides with a correlation (map), slides (HTI).
+    n : labelled test slides (AUC), slides with a correlation (map), slides (HTI), test slides (regression).
     """
 
     cohort: str
@@ -63,7 +64,8 @@ class Check:
 def read_cohort(
     results: str | Path, truth: str | Path, *, task: str = "extremes", layout: str = "grid", need_null: bool = True
 ) -> list[Figure]:
-    """The figures of one cohort: of every trait the ensemble's test AUC, of planted ones the map, and the HTI.
+    """The figures of one cohort: of every trait the ensemble's test AUC, of planted ones the map, and the HTI; and how
+    well a regression predicts, where the study has one.
 
     ``results``: results/{cohort}; ``truth``: the folder that the generator wrote (it holds truth/). Maps and HTI are
     judged on slides that no model trained on. Null traits that were not trained are an error only where they are
@@ -86,6 +88,9 @@ def read_cohort(
         if trait in planted:
             slides, scores = read_table(folder / "slides.parquet"), read_table(folder / "scores.parquet")
             figures.append(map_figure(scores, cells, unseen=unseen(slides), cohort=results.name, trait=trait))
+        fit = results / "traits" / trait / "regression" / "consensus" / "metrics.json"
+        if fit.is_file():  # of the studies here the demo has a regression
+            figures.append(_fit_figure(read_json(fit), cohort=results.name, trait=trait, planted=trait in planted))
     table = _existing(results / "heterogeneity" / task / "+".join(planted) / "hti.tsv", "run the workflow first")
     figures.append(hti_figure(read_table(table), read_table(truth / "slides.tsv"), results.name, "+".join(planted)))
     return figures
@@ -127,16 +132,16 @@ def unseen(slides: pd.DataFrame) -> set[str]:
 
 
 def demo_checks(figures: Sequence[Figure]) -> list[Check]:
-    """Each planted trait reaches an AUC of 0.75 on at least 20 labelled test slides."""
-    bound = f">= {DEMO_AUC} on >= {DEMO_SLIDES} labelled test slides"
+    """Each planted trait reaches its AUC, and its Spearman where it is regressed, on at least 20 test slides."""
     return [
         Check(
-            f"test AUC of {one.trait} {bound}",
+            f"{one.figure} of {one.trait} >= {least} on >= {DEMO_SLIDES} test slides",
             f"{_number(one.value)} on {one.n}{_because(one.reason)}",
-            one.value >= DEMO_AUC and one.n >= DEMO_SLIDES,
+            one.value >= least and one.n >= DEMO_SLIDES,
         )
+        for figure, least in ((AUC, DEMO_AUC), (FIT, DEMO_FIT))
         for one in figures
-        if one.figure == AUC and one.planted
+        if one.figure == figure and one.planted
     ]
 
 
@@ -192,6 +197,12 @@ def _auc_figure(metrics: dict, *, cohort: str, trait: str, planted: bool) -> Fig
     )
     n = int(test.get("n_high", 0)) + int(test.get("n_low", 0))
     return Figure(cohort, trait, planted, AUC, value, low, high, n, reason)
+
+
+def _fit_figure(metrics: dict, *, cohort: str, trait: str, planted: bool) -> Figure:
+    test = metrics.get("test") or {}
+    value, reason = test.get("rho"), metrics["reason"] or test.get("reason", "")
+    return Figure(cohort, trait, planted, FIT, NAN if value is None else value, NAN, NAN, int(test.get("n", 0)), reason)
 
 
 def _mean_check(chosen: Sequence[Figure], *, least: float) -> Check:

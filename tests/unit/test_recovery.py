@@ -120,7 +120,7 @@ def test_a_map_is_judged_within_its_slide():
 def test_the_demo_passes_and_prints_what_it_only_reports(demo, capsys):
     assert run(demo) == 0
     printed = capsys.readouterr().out
-    assert "holds  test AUC of A >= 0.75 on >= 20 labelled test slides: 0.900 on 24" in printed
+    assert "holds  test AUC of A >= 0.75 on >= 20 test slides: 0.900 on 24" in printed
     assert printed.count("holds") == 2 and "FAILS" not in printed
     for words in ("noise", MAP, HTI, "0.45"):
         assert words in printed
@@ -129,7 +129,7 @@ def test_the_demo_passes_and_prints_what_it_only_reports(demo, capsys):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (metrics(0.7499), "FAILS  test AUC of B >= 0.75 on >= 20 labelled test slides: 0.750 on 24"),
+        (metrics(0.7499), "FAILS  test AUC of B >= 0.75 on >= 20 test slides: 0.750 on 24"),
         (metrics(0.9, n=(10, 9)), "0.900 on 19"),
         (
             metrics(None, n=(0, 24), reason="only one class: 0 high, 24 low"),
@@ -142,6 +142,19 @@ def test_the_demo_fails_by_the_trait_that_was_not_found(demo, capsys, changed, w
     write_json(changed, demo / "results/demo/traits/B/extremes/consensus/metrics.json")
     assert run(demo) == 1
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("rho", "n", "status"), [(0.6, 24, 0), (0.4, 24, 1), (0.6, 12, 1), (None, 0, 1)])
+def test_a_regression_has_its_bound_where_the_demo_has_one(demo, capsys, rho, n, status):
+    for trait in "AB":
+        test = {} if rho is None else {"test": {"rho": rho if trait == "B" else 0.9, "n": n, "reason": ""}}
+        record = {"status": "ok" if test else "excluded", "reason": "" if test else "M-NAN"}
+        write_json(
+            record | test, demo / "results" / "demo" / "traits" / trait / "regression" / "consensus" / "metrics.json"
+        )
+    assert run(demo) == status
+    said = "none on 0 (M-NAN)" if rho is None else f"{rho:.3f} on {n}"
+    assert f"regression Spearman of B >= 0.5 on >= 20 test slides: {said}" in capsys.readouterr().out
 
 
 def test_the_null_trait_fails_no_demo(demo):
