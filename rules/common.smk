@@ -2,7 +2,6 @@
 # Writes: nothing. Holds the study and the small functions that tell a job about its cohort or slide.
 import os
 from functools import cache
-from pathlib import Path
 
 from histocarta.backends import check_backend
 from histocarta.config import read_study

@@ -9,9 +9,9 @@ for TASK, SETTING in STUDY.tasks.items():
     LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
     UNIT = STUDY.splits[SCHEME].unit
     OWN = f"results/{{cohort}}/traits/{{trait}}/{{task,{TASK}}}"  # see labels.smk
-    # How one score is made of the rounds': by vote, or by averaging.
-    SCRIPT = {"share": "../scripts/vote_consensus.py", "mean": "../scripts/average_rounds.py"}[TASKS[TASK].slide_score]
-    COMBINE = Path(SCRIPT).stem
+    # How one score is made of the rounds': by vote, or by averaging. (Not in a script's name: Snakemake looks that up when
+    # the job runs, and would find the last task's.)
+    COMBINE = {"share": "vote_consensus", "mean": "average_rounds"}[TASKS[TASK].slide_score]
 
     # One process for all rounds of a trait is worth it where starting TensorFlow and tracing the network cost more than a
     # round's steps (small tiles, small cohorts). A cluster wants a job per round.
@@ -112,7 +112,7 @@ for TASK, SETTING in STUDY.tasks.items():
             mem_mb=8000,
         params:
             trait="{trait}",
-            call=SETTING.combining(seed=STUDY.seed) | {"unit": UNIT},
+            call=SETTING.combining(seed=STUDY.seed) | {"task": TASK, "unit": UNIT},
             version=VERSION[COMBINE],
         script:
-            SCRIPT
+            "../scripts/combine_rounds.py"

@@ -33,6 +33,13 @@ def test_a_script_belongs_to_a_rule(script):
     assert any(f"../scripts/{script.name}" in rules.read_text() for rules in RULES)
 
 
+@pytest.mark.parametrize("rules", RULES, ids=lambda path: path.name)
+def test_a_rule_names_its_script_itself(rules):
+    """Snakemake evaluates the directive when the job runs: of a loop's variable it would find the last value."""
+    named = re.findall(r"^ +script:\n +(.*)$", rules.read_text(), re.MULTILINE)
+    assert all(re.fullmatch(r'"\.\./scripts/\w+\.py"', name) for name in named)
+
+
 @pytest.mark.parametrize("module", PACKAGE, ids=lambda path: path.name)
 def test_the_package_does_not_know_the_workflow(module):
     tree = ast.parse(module.read_text())

@@ -1,10 +1,10 @@
-"""Average the rounds' predictions per tile and slide, and evaluate them."""
+"""Make one score of the rounds' per tile and slide, by vote or by averaging, and evaluate it."""
 
-from histocarta.averaging import average_rounds
+from histocarta.combination import combine_rounds
 from histocarta.logs import recorded
 
 with recorded(snakemake.log[0]):
-    average_rounds(
+    combine_rounds(
         **snakemake.input,
         **snakemake.output,
         **snakemake.params.call,
