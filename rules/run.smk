@@ -8,6 +8,7 @@ from histocarta.costs import stage_of
 from histocarta.drivers import clear_dead_lock, forget_driver, note_driver
 from histocarta.preflight import check_tables
 from histocarta.runs import close_run
+from histocarta.scheduler import rest_between_choices
 from histocarta.slurm_executor import mend
 from histocarta.slurm_queue import Watch
 
@@ -28,6 +29,7 @@ def close_runs(*, failed, logs):
 
 
 onstart:
+    rest_between_choices(workflow.scheduler)
     note_driver(executor=workflow.executor_plugin.name)
     check_tables(STUDY, configs=workflow.configfiles)
     if workflow.executor_plugin.name == "slurm":
