@@ -30,6 +30,7 @@ wildcard_constraints:
     traits=r"[^/]+\+[^/]+",
     scheme=r"[a-z0-9-]+",
     round=r"\d+",
+    way=r"[a-z-]+",
 
 
 include: "rules/common.smk"
@@ -40,6 +41,7 @@ include: "rules/labels.smk"
 include: "rules/training.smk"
 include: "rules/maps.smk"
 include: "rules/statistics.smk"
+include: "rules/genes.smk"
 include: "rules/report.smk"
 include: "rules/run.smk"
 

@@ -18,7 +18,7 @@ STUDY = read_study(config, files=workflow.configfiles)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
 GDC = {row["file"]: row for sheet in SLIDES.values() if "md5" in sheet for row in sheet.to_dict("records")}
-TRAITS = {name: read_traits(task["traits"]) for name, task in SETTINGS["tasks"].items()}
+TRAITS = {name: read_traits(task["traits"]) if task["traits"] else [] for name, task in SETTINGS["tasks"].items()}
 TENSORFLOW_ENV = f"../envs/{STUDY.tensorflow_env}.yaml"
 
 

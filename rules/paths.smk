@@ -18,15 +18,31 @@ def manifest_of_task(wildcards):
     return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/manifest.tsv"
 
 
+def splits_of_scheme(cohort, scheme):
+    """The split tables of a scheme, all rounds."""
+    rounds = rounds_of_scheme(scheme)
+    return collect("results/{cohort}/splits/{scheme}/round-{round}.tsv", cohort=cohort, scheme=scheme, round=rounds)
+
+
 def splits_of_task(wildcards):
     """The split tables of the task's scheme, all rounds."""
-    scheme = STUDY.tasks[wildcards.task].scheme
-    return collect(
-        "results/{cohort}/splits/{scheme}/round-{round}.tsv",
-        cohort=wildcards.cohort,
-        scheme=scheme,
-        round=rounds_of_scheme(scheme),
-    )
+    return splits_of_scheme(wildcards.cohort, STUDY.tasks[wildcards.task].scheme)
+
+
+def traits_of_regression(wildcards):
+    """The traits that have a regression model each."""
+    return TRAITS["regression"]
+
+
+def splits_of_regression(wildcards):
+    """The split tables of the regression's scheme, all rounds."""
+    return splits_of_scheme(wildcards.cohort, STUDY.tasks["regression"].scheme)
+
+
+def wanted_genes():
+    """The genes that are to be predicted at once; None: all of the expression table."""
+    genes = STUDY.tasks["regression"].transcriptome.genes
+    return None if genes == "all" else read_traits(genes)
 
 
 def unit_of_task(wildcards):
@@ -79,6 +95,24 @@ def of_every_task(pattern):
         )
 
     return paths
+
+
+def manifests_of_cohort(wildcards):
+    """The cohort's manifest in each layout that a task reads."""
+    layouts = sorted({task.layout for task in STUDY.tasks.values()})
+    return collect("results/{cohort}/{layout}/manifest.tsv", cohort=wildcards.cohort, layout=layouts)
+
+
+def tables_of_cohort(wildcards):
+    """The tables of performance that the study asks for."""
+    names = [table for task in STUDY.tasks.values() for table in task.tables()]
+    return collect("results/{cohort}/tables/{name}.tsv", cohort=wildcards.cohort, name=names)
+
+
+def genes_at_once_of_cohort(wildcards):
+    """What became of every gene, by each way that predicts all of them at once."""
+    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
+    return collect("results/{cohort}/regression/{way}/fates.tsv", cohort=wildcards.cohort, way=ways)
 
 
 def of_every_slide(name, *, layouts=tuple(STUDY.layouts)):

@@ -6,7 +6,7 @@ rule write_ledger:
     input:
         slides="<cohort>/sheets/slides.tsv",
         exclusions="<cohort>/sheets/exclusions.tsv",
-        manifests=of_every_task("results/{cohort}/{layout}/manifest.tsv"),
+        manifests=manifests_of_cohort,
         surveys=collect("<cohort>/slides/{slide}/slide.json", slide=slides_of_cohort, allow_missing=True),
         summaries=of_every_slide("tiles.json"),
         stains=stains_of_cohort,
@@ -16,6 +16,7 @@ rule write_ledger:
         metrics=of_every_task("results/{cohort}/traits/{trait}/{task}/consensus/metrics.json"),
         heterogeneity=heterogeneity_of_cohort("hti.tsv"),
         survival=survival_of_cohort,
+        genes=genes_at_once_of_cohort,
     output:
         ledger=report("<cohort>/ledger.tsv", caption="captions/ledger.rst", category="Cohort"),
         flow=report("<cohort>/flow.png", caption="captions/flow.rst", category="Cohort"),
@@ -37,8 +38,8 @@ rule write_report:
     input:
         ledger="<cohort>/ledger.tsv",
         flow="<cohort>/flow.png",
-        manifests=of_every_task("results/{cohort}/{layout}/manifest.tsv"),
-        tables=of_every_task("results/{cohort}/tables/{task}.tsv"),
+        manifests=manifests_of_cohort,
+        tables=tables_of_cohort,
         heterogeneity=heterogeneity_of_cohort("hti.tsv"),
         survival=survival_of_cohort,
         spots=spot_agreements_of_cohort,

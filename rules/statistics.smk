@@ -29,33 +29,6 @@ rule tabulate_cohort:
         "../scripts/tabulate_cohort.py"
 
 
-rule tabulate_associations:
-    input:
-        metrics=collect(
-            "<cohort>/traits/{trait}/{task}/consensus/metrics.json", trait=traits_of_task, allow_missing=True
-        ),
-    output:
-        table=report(
-            "<cohort>/tables/{task}.tsv",
-            caption="captions/associations.rst",
-            category="Performance",
-            labels={"task": "{task}"},
-        ),
-        parquet="<cohort>/tables/{task}.parquet",
-    log:
-        "<cohort>/logs/tabulate_associations/{task}.log",
-    benchmark:
-        "<cohort>/benchmarks/tabulate_associations/{task}.txt"
-    wildcard_constraints:
-        task="regression",
-    conda:
-        "../envs/statistics.yaml"
-    params:
-        version=VERSION["associations"],
-    script:
-        "../scripts/tabulate_associations.py"
-
-
 rule analyse_survival:
     input:
         heterogeneity="<cohort>/heterogeneity/{task}/{traits}/hti.tsv",

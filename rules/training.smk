@@ -5,6 +5,20 @@
 # GPU rules: train_<task>, score_<task>.
 
 
+def training_call(name):
+    """What :func:`histocarta.training.train_rounds` is told of a task."""
+    task = STUDY.tasks[name]
+    return {
+        "model": task.model.model_dump(),
+        "training": task.training.model_dump(),
+        "task": name,
+        **task.judging(),
+        "pooling": task.model.pooling,
+        "checkpoint_metric": STUDY.choice("checkpoint_metric"),
+        "seed": STUDY.seed,
+    }
+
+
 for TASK, SETTING in STUDY.tasks.items():
     LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
     UNIT = STUDY.splits[SCHEME].unit
@@ -44,15 +58,7 @@ for TASK, SETTING in STUDY.tasks.items():
             gpu=SETTING.training.gpus,
             mem_mb=training_mb(size=SETTING.model.size, batch=SETTING.training.batch),
         params:
-            call={
-                "model": SETTING.model.model_dump(),
-                "training": SETTING.training.model_dump(),
-                "task": TASK,
-                **SETTING.judging(),
-                "pooling": SETTING.model.pooling,
-                "checkpoint_metric": STUDY.choice("checkpoint_metric"),
-                "seed": STUDY.seed,
-            },
+            call=training_call(TASK),
             rounds=rounds_of_job,
             state_dir="state/{cohort}/{trait}/{task}",
             version=VERSION["train"],

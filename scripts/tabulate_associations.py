@@ -7,4 +7,5 @@ with recorded(snakemake.log[0]):
     tabulate_associations(
         **snakemake.input,
         **snakemake.output,
+        unit=snakemake.params.unit,
     )

@@ -167,6 +167,7 @@ def test_two_tasks_share_the_slides_and_the_splits_and_keep_their_own_rules(whol
     found = plan(write_study(tmp_path / "study", change=add_regression)).counts
     more = {rule: found[rule] - whole.counts.get(rule, 0) for rule in found}
     assert {rule: count for rule, count in more.items() if count} == {
+        "gather_genes": 1,
         "label_regression": 3,
         "audit_leaks": 3,
         "train_regression": 3,

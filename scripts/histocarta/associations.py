@@ -3,40 +3,92 @@
 import numpy as np
 import pandas as pd
 
+from histocarta.correlations import associate_columns
 from histocarta.evaluation import NAN, benjamini_hochberg
-from histocarta.files import read_json, write_table
+from histocarta.files import read_table, write_table
+from histocarta.predictions import MEAN, gene_matrix
+from histocarta.splits import patients_on_both_sides
 
-_HEAD = ("trait", "status", "code", "reason", "unit", "independent")
-_FIT = ("n", "rho", "p", "r2", "sample_n", "sample_rho", "sample_p", "sample_r2")
+FIGURES = ("n", "rho", "p", "r2")
+PARTS = ("validation", "test")
 
 
-def tabulate_associations(*, metrics: list[str], table: str, parquet: str) -> None:
-    """Write one row per trait, in the order given, as .tsv and .parquet: its test's Spearman, p, FDR and R².
+def tabulate_associations(
+    *, predictions: str, measured: str, fates: str, splits: list[str], table: str, parquet: str, unit: str
+) -> None:
+    """Write one row per trait, in the order of ``fates``, as .tsv and .parquet: Spearman, p, FDR and R² of each part.
 
-    ``test_fdr`` (Benjamini–Hochberg) is taken over all traits that have a model, ``n_tests`` of them: one whose
+    The files are those of ``predictions.predict_genes`` or ``gather_genes``, so that all ways have one table.
+    ``…_fdr`` (Benjamini–Hochberg) is taken over all traits that have a model, ``n_tests`` of them: one whose
     predictions are constant has no rho, but was tried, and counts as p = 1 (Wang 2021 adjusts over all 17,695 genes).
+    ``test_sample_…`` counts a measured sample once that has several slides; ``…_rounds_…`` is the mean over the rounds'
+    own models, and of the validation part, which changes from round to round, the only figure but with one round.
     Traits without a model keep their row with status and reason.
     """
-    frame = pd.DataFrame([_row(read_json(path)) for path in metrics])
-    numbers = [name for name in frame.columns if name not in (*_HEAD, "test_reason")]
-    frame[numbers] = frame[numbers].astype(float)
-    tried = frame["status"] == "ok"
-    frame.insert(frame.columns.get_loc("test_p") + 1, "test_fdr", NAN)
-    frame.loc[tried, "test_fdr"] = benjamini_hochberg(frame.loc[tried, "test_p"])
+    told, scores = read_table(fates), read_table(predictions)
+    tried = (told["status"] == "ok").to_numpy()
+    names = told.loc[tried, "trait"]
+    truth = read_table(measured).set_index("slide")
+    frame = told[["trait", "status", "code", "reason"]].assign(
+        unit=unit, independent=not any(patients_on_both_sides(read_table(path)) for path in splits)
+    )
+    rounds = sorted(set(scores["round"]) - {MEAN})
+    for part in PARTS:
+        found = _by_round(scores, truth, names=names, part=part, rounds=rounds)
+        whole = _associate(scores[(scores["round"] == MEAN) & (scores["part"] == part)], truth, names=names)
+        if part == "validation" and len(rounds) != 1:
+            whole = {key: np.full(len(names), NAN) for key in FIGURES}
+        columns = {f"{part}_{key}": whole[key] for key in FIGURES}
+        columns[f"{part}_fdr"] = benjamini_hochberg(columns[f"{part}_p"])
+        columns |= {f"{part}_rounds_{key}": values for key, values in found.items()}
+        if part == "test":
+            columns |= {f"test_sample_{key}": whole[f"sample_{key}"] for key in FIGURES}
+            columns["test_reason"] = whole["reason"]
+        for name, values in columns.items():
+            frame.loc[tried, name] = values
+    frame["variance"] = NAN
+    frame.loc[tried, "variance"] = gene_matrix(truth, names).var(axis=0) if len(truth) else NAN
     frame["n_tests"] = int(tried.sum())
-    counts = [name for name in numbers if name.endswith("_n")]
-    frame[counts] = frame[counts].astype("Int64")
+    for name in [name for name in frame.columns if name.endswith("_n")]:
+        frame[name] = frame[name].astype("Int64")
+    frame["test_reason"] = frame["test_reason"].astype(object).where(tried, "") if "test_reason" in frame else ""
     write_table(frame, table)
     write_table(frame, parquet)
 
 
-def _row(metrics: dict) -> dict:
-    """One trait's metrics as a flat row; figures that it lacks are NaN."""
-    row = {key: metrics.get(key) for key in _HEAD}
-    test = metrics.get("test") or {}
-    row |= {f"test_{key}": NAN if test.get(key) is None else test[key] for key in _FIT}
-    for key in ("rho", "r2"):
-        found = [one.get(f"test_{key}") for one in metrics["rounds"]]
-        known = [value for value in found if value is not None and not np.isnan(value)]
-        row[f"test_rounds_{key}"] = float(np.mean(known)) if known else NAN
-    return row | {"test_reason": test.get("reason", "")}
+def _by_round(
+    scores: pd.DataFrame, truth: pd.DataFrame, *, names: pd.Series, part: str, rounds: list[int]
+) -> dict[str, np.ndarray]:
+    """Mean rho and R² over the rounds' own models on their own ``part``."""
+    found = [
+        _associate(scores[(scores["round"] == number) & (scores["part"] == part)], truth, names=names)
+        for number in rounds
+    ]
+    return {key: _mean(np.array([one[key] for one in found])) for key in ("rho", "r2")}
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is a number; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total, count = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, NAN), where=count > 0)
+
+
+def _associate(slides: pd.DataFrame, truth: pd.DataFrame, *, names: pd.Series) -> dict[str, np.ndarray]:
+    """Figures of the slides, and of their samples (``sample_…``), of every gene."""
+    score, value = gene_matrix(slides, names), gene_matrix(truth.reindex(slides["slide"]), names)
+    by_slide = associate_columns(score, value)
+    code, samples = pd.factorize(slides["sample"])
+    if len(samples) < len(slides):
+        score, value = (_group_means(table, code, len(samples)) for table in (score, value))
+    by_sample = associate_columns(score, value)
+    return {key: by_slide[key].to_numpy() for key in (*FIGURES, "reason")} | {
+        f"sample_{key}": by_sample[key].to_numpy() for key in FIGURES
+    }
+
+
+def _group_means(values: np.ndarray, code: np.ndarray, groups: int) -> np.ndarray:
+    """Means of the rows of each group, groups × columns."""
+    total, count = np.zeros((groups, values.shape[1])), np.bincount(code, minlength=groups)
+    np.add.at(total, code, values)
+    return total / count[:, None]

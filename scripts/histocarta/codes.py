@@ -45,6 +45,7 @@ LEDGER = {
     "N-WEAK": "too pale",
     "B-TIES": "percentiles coincide",
     "B-VARIANCE": "hardly varies",
+    "B-PARTIAL": "not measured in every sample",
     "B-NOTRAIT": "no table has the trait",
     "B-FEW": "too few patients of a class",
     "high": "labelled high",

@@ -84,8 +84,10 @@ def _filled(study: Study) -> Study:
     if plain["survival"]["horizon_years"] is None:
         plain["survival"]["horizon_years"] = study.choice("horizon_years")
     for name, scheme in plain["splits"].items():
-        if not scheme["leave_out"] and scheme["test"] + scheme["validation"] >= 1:
-            raise InputError(f"Expected test + validation below 1 in splits.{name}, found nothing left to train on")
+        if not scheme["leave_out"] and scheme["test"] + scheme["validation"] + scheme["tuning"] >= 1:
+            raise InputError(
+                f"Expected test + validation + tuning below 1 in splits.{name}, found nothing left to train on"
+            )
     return Study.model_validate(plain)
 
 

@@ -32,6 +32,7 @@ def flow_steps(table: pd.DataFrame) -> list[Step]:
         for stage, step in LEARNING.items():
             if task in _scopes(table, stage, "trait"):
                 steps.append(step(table, task))
+    steps += [_genes_step(table, scope) for scope in _scopes(table, "genes", "gene")]
     for scope in _scopes(table, "heterogeneity"):
         steps += [_set_step(table, stage, scope) for stage in SETS if scope in _scopes(table, stage)]
     return steps
@@ -62,6 +63,12 @@ def _learnt_step(table: pd.DataFrame, task: str) -> Step:
     main = _totals(table, "consensus", task, "used", ("trait",), f"Learnt and evaluated, task {task}")
     rounds = _told(_rows_of_traits(table, "training", task), head="Without a model")
     return Step(_joined([main, *_tested(table, task)]), _joined([_told(_rows(table, "consensus", task)), rounds]))
+
+
+def _genes_step(table: pd.DataFrame, scope: str) -> Step:
+    task, way = scope.split("/")
+    main = _totals(table, "genes", scope, "used", ("gene",), f"All genes at once, task {task}, {way}")
+    return Step(main, _told(_rows(table, "genes", scope)))
 
 
 def _set_step(table: pd.DataFrame, stage: str, scope: str) -> Step:

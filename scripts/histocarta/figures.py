@@ -39,21 +39,6 @@ def learning_curves(histories: Mapping[int, pd.DataFrame], *, trait: str) -> Fig
     return figure
 
 
-def fit_scatter(slides: pd.DataFrame, *, trait: str) -> Figure:
-    """Predicted against measured expression of the test slides (consensus/slides.parquet); line: equality."""
-    figure = Figure(figsize=(2.6, 2.4), layout="constrained")  # as large as a gallery shows it
-    axes = figure.subplots()
-    tested = slides[(slides["part"] == "test") & slides["value"].notna()]
-    axes.scatter(tested["value"], tested["score"], s=10, color=LOW, alpha=0.7, linewidths=0)
-    if len(tested):
-        ends = [tested["value"].min(), tested["value"].max()]
-        axes.plot(ends, ends, color="0.7", linewidth=0.8, zorder=0)
-    axes.set(xlabel="measured", ylabel="predicted")
-    axes.set_title(trait, fontsize=10)
-    axes.tick_params(labelsize=8)
-    return figure
-
-
 def in_set(slides: pd.DataFrame, name: str) -> pd.Series:
     """Which slides of consensus/slides.parquet belong to ``test``, ``ood_near`` or ``ood_all``."""
     if name == "test":
@@ -93,9 +78,7 @@ def score_deciles(slides: pd.DataFrame, *, trait: str) -> Figure:
     """Slide score against the decile of expression, all scored slides that were not trained on."""
     figure = Figure(figsize=(3.0, 2.2), layout="constrained")  # as large as a gallery shows it
     axes = figure.subplots()
-    unseen = slides[
-        (slides["decile"] > 0) & ~slides["part"].isin(["train", "validation"]) | slides["ood"].isin(["near", "far"])
-    ]
+    unseen = slides[(slides["decile"] > 0) & (slides["part"] == "test") | slides["ood"].isin(["near", "far"])]
     for decile, chosen in unseen[unseen["decile"] > 0].groupby("decile"):
         _box(axes, chosen["score"].dropna().to_numpy(), float(decile), "0.55")
     axes.set(

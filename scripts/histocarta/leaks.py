@@ -152,22 +152,26 @@ def check_fitted(table: pd.DataFrame, rounds: list[pd.DataFrame], *, facts: dict
     clean = used[~used["sample"].isin(used.loc[used["slide"].isin(tested), "sample"])]
     values = clean.drop_duplicates("sample")["value"].dropna()
     claimed, fitted = _claimed_and_fitted(facts, values)
-    if not np.allclose(fitted, claimed, rtol=1e-9, atol=1e-12):
+    differs = ~np.isclose(fitted, claimed, rtol=1e-9, atol=1e-12).all(axis=0)
+    if differs.any():
+        expected, found = fitted[:, differs][:, 0], claimed[:, differs][:, 0]
         raise LeakError(
             f"Expected what {facts['trait']} is labelled by to be fitted outside the test parts of all rounds "
-            f"({fitted[0]:g}, {fitted[1]:g} on {len(values)} samples), found {claimed[0]:g}, {claimed[1]:g}: "
+            f"({expected[0]:g}, {expected[1]:g} on {len(values)} samples), found {found[0]:g}, {found[1]:g}: "
             "test samples took part. Make the labels again; leave-one-out schemes must fit on 'all' "
             "(fidelity row percentiles_fitted_on), and the report then says so."
         )
 
 
-def _claimed_and_fitted(facts: dict, values: pd.Series) -> tuple[list[float], list[float]]:
-    """The two numbers that labels.json says were fitted, and what they are on ``values``."""
+def _claimed_and_fitted(facts: dict, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The two numbers that labels.json says were fitted, and what they are on ``values``: 2 × traits."""
     if "fit" in facts:
-        return [facts["fit"][name] for name in ("mean", "variance")], [values.mean(), values.var(ddof=0)]
-    claimed = [facts["thresholds"][name] for name in ("low", "high")]
+        claimed = np.reshape([facts["fit"][name] for name in ("mean", "variance")], (2, -1))
+        matrix = np.array(values.tolist(), float).reshape(len(values), -1)
+        return claimed, np.stack([matrix.mean(axis=0), matrix.var(axis=0)])
+    claimed = np.reshape([facts["thresholds"][name] for name in ("low", "high")], (2, 1))
     percent = [facts["rule"][name] for name in ("low", "high")]
-    return claimed, list(np.percentile(values, percent)) if len(values) else [np.nan, np.nan]
+    return claimed, np.reshape(np.percentile(values, percent) if len(values) else [np.nan, np.nan], (2, 1))
 
 
 def _note(patients: int, *, unit: str) -> str:

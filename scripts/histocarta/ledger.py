@@ -14,7 +14,7 @@ from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.ledger_sets import index_rows, survival_rows
 from histocarta.ledger_slides import manifest_faults, sheet_rows, slide_rows, stain_rows, tile_rows, warning_rows
-from histocarta.ledger_traits import label_rows, metric_rows, round_rows, split_rows, unlabelled_slides
+from histocarta.ledger_traits import gene_rows, label_rows, metric_rows, round_rows, split_rows, unlabelled_slides
 
 COLUMNS = ["stage", "scope", "kind", "outcome", "item", "code", "reason", "count"]
 
@@ -41,6 +41,7 @@ def write_ledger(
     metrics: Sequence[str] = (),
     heterogeneity: Sequence[str] = (),
     survival: Sequence[str] = (),
+    genes: Sequence[str] = (),
 ) -> None:
     """Account for a cohort: write the ``ledger`` (table) and the ``flow`` of slides, patients and traits (picture).
 
@@ -48,7 +49,7 @@ def write_ledger(
     ``surveys`` the slide.json of all slides, ``summaries`` and ``stains`` their tiles.json and stain.json in all
     layouts; ``labels``, ``tables``, ``audits`` and ``metrics`` one labels.json, labels.parquet, leaks.json and
     metrics.json per trait and task; ``heterogeneity`` and ``survival`` one hti.tsv and survival.json per set of traits.
-    ``layouts`` names the layout of each task.
+    ``genes`` one fates.tsv per way of predicting all genes at once. ``layouts`` names the layout of each task.
 
     Raises :class:`LedgerMismatch` where totals do not add up, and InputError where more than the share
     ``max_excluded`` of the slides (one slide always may) is excluded by anything but the sheet. Snakemake deletes the
@@ -71,6 +72,8 @@ def write_ledger(
         audited = _read(audits, folder=task)
         notes[task] = next((audit["note"] for audit in audited if not audit["independent"]), "")
         rows += _task_rows(task, audited, labels=labels, tables=tables, metrics=metrics, tiled=len(tiled[layout]))
+    for path in genes:
+        rows += gene_rows(read_table(path), way=Path(path).parent.name)
     analysed = {_scope_of_set(path): read_json(path) for path in survival}
     for path in heterogeneity:
         scope, index = _scope_of_set(path), read_table(path)
@@ -94,9 +97,11 @@ def _task_rows(
     metrics: Sequence[str],
     tiled: int,
 ) -> list[tuple]:
-    """What became of a task's traits, from labels to metrics."""
+    """What became of a task's traits, from labels to metrics; nothing of a task without traits of its own."""
     labelled, learnt = _read(labels, folder=task), _read(metrics, folder=task, above=1)
     unlabelled = {Path(path).parents[1].name: unlabelled_slides(path) for path in _in_folder(tables, task)}
+    if not labelled:
+        return []
     return [
         *label_rows(labelled, unlabelled, task=task, tiled=tiled),
         *split_rows(audited, task=task),

@@ -92,6 +92,17 @@ def round_rows(records: Sequence[dict], audits: Sequence[dict], *, task: str) ->
     return rows
 
 
+def gene_rows(fates: pd.DataFrame, *, way: str) -> list[tuple]:
+    """The genes that one way predicts at once, and those left out: a row of ``fates`` each, as text."""
+    lost = fates[fates["status"] != "ok"]
+    scope = f"regression/{way}"
+    return [
+        ("genes", scope, "gene", "in", "", "", "genes asked for", len(fates)),
+        *(("genes", scope, "gene", "excluded", row.trait, row.code, row.reason, 1) for row in lost.itertuples()),
+        ("genes", scope, "gene", "used", "", "", "genes predicted", len(fates) - len(lost)),
+    ]
+
+
 def _trait_rows(stage: str, task: str, records: Sequence[dict], *, total: int, used: int) -> list[tuple]:
     return [
         (stage, task, "trait", "in", "", "", "traits of the task", total),

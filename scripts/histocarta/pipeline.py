@@ -32,6 +32,11 @@ def select_slides(
     return slides[slides["n_tiles"] > 0].sort_values("slide", ignore_index=True)
 
 
+def label_matrix(slides: pd.DataFrame) -> np.ndarray:
+    """float32, slides x outputs: a label is a number, or the list of those that a network with many outputs learns."""
+    return np.array(slides["label"].tolist(), np.float32).reshape(len(slides), -1)
+
+
 def check_shards(slides: pd.DataFrame) -> None:
     """Raise InputError where a shard is missing or holds another number of records than the manifest says.
 
@@ -74,14 +79,14 @@ def training_batches(
     shuffle_buffer: int,
     augment: Sequence[str],
 ) -> tf.data.Dataset:
-    """Endless full batches (uint8 N x size x size x 3, float32 N x 1), from tile number ``first`` of the run on.
+    """Endless full batches (uint8 N x size x size x 3, float32 N x outputs), from tile number ``first`` of the run on.
 
     Every pass goes over all tiles once. The order of pass p depends on (seed, p) and the flips of tile number i on
     (seed, i) alone, so that a resumed run sees exactly the tiles that the uninterrupted run would have seen. (The
     released code gave both flips one seed: only identity and half turns ever occurred.)
     """
     n_tiles = int(slides["n_tiles"].sum())
-    shards, labels = slides["shard"].to_numpy(str), slides["label"].to_numpy(np.float32)
+    shards, labels = slides["shard"].to_numpy(str), label_matrix(slides)
     threads = _threads()
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
@@ -97,7 +102,7 @@ def training_batches(
     def prepare(index: tf.Tensor, sample: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         record, label = sample
         image = decode_tile(tf.io.parse_single_example(record, _FEATURES)["image"], size=size)
-        return flip_tile(image, seed=seed, index=index, augment=augment), tf.reshape(label, [1])
+        return flip_tile(image, seed=seed, index=index, augment=augment), label
 
     passes = tf.data.Dataset.counter(start=first // n_tiles).flat_map(one_pass)
     numbered = passes.skip(first % n_tiles).enumerate(start=first)  # skipped before they are decoded

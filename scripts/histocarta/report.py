@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from histocarta.files import read_json, read_table
-from histocarta.report_fits import fit_section
-from histocarta.report_galleries import heterogeneity_section, map_section, slide_section, value_map_section
+from histocarta.report_fits import fit_sections
+from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
 from histocarta.report_models import learning_section, performance_section, shown_traits
 from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
 from histocarta.report_settings import settings_section
 from histocarta.report_survival import survival_section
 from histocarta.tasks import TASKS
 
-# By what a slide scores: the task's figures, the column of its table that says which traits come first, and its maps.
-SECTIONS = {
-    "share": (performance_section, "test_auc", map_section),
-    "mean": (fit_section, "test_rho", value_map_section),
-}
 NOT_INDEPENDENT = "not independent: the same patients stand on both sides of the split"
 
 
@@ -42,9 +37,10 @@ def write_report(
     looked up beside them. Names from sheets are escaped.
     """
     sections = [cohort_section(ledger, flow), *(slide_section(path, root) for path in manifests)]
-    mixed = {Path(path).stem for path in tables if not is_independent(path)}
+    mixed = {_task_of(path) for path in tables if not is_independent(path)}
     for path in tables:
-        sections += [_marked(section, Path(path).stem in mixed) for section in task_sections(path, root, study)]
+        show = SECTIONS[TASKS[_task_of(path)].slide_score]
+        sections += [_marked(section, _task_of(path) in mixed) for section in show(path, root, study)]
     for path in heterogeneity:
         sections.append(_marked(heterogeneity_section(path, root, study), Path(path).parents[1].name in mixed))
     for path in survival:
@@ -71,18 +67,22 @@ def cohort_section(ledger: str, flow: str) -> Section:
     )
 
 
-def task_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:
-    """Performance, learning curves and cartographies of one task."""
-    task, rows = Path(table).stem, read_table(table)
+def class_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:
+    """Performance, learning curves and cartographies of a task with classes."""
+    task, rows = _task_of(table), read_table(table)
     settings = study["tasks"][task]
-    performance, best, maps = SECTIONS[TASKS[task].slide_score]
-    shown = shown_traits(rows, by=best)
+    shown = shown_traits(rows, by="test_auc")
     scored = {trait: read_table(f"{root}/traits/{trait}/{task}/consensus/slides.parquet") for trait in shown}
     return [
-        performance(rows, scored, task=task, labels=settings["labels"]),
+        performance_section(rows, scored, task=task, labels=settings["labels"]),
         learning_section(shown, root, task=task),
-        maps(scored, root, task=task, layout=settings["layout"]),
+        map_section(scored, root, task=task, layout=settings["layout"]),
     ]
+
+
+def _task_of(table: str) -> str:
+    """The task that a table of performance is of: tables/{task}.tsv, or tables/{task}-{way}.tsv."""
+    return Path(table).stem.partition("-")[0]
 
 
 def is_independent(table: str) -> bool:
@@ -115,3 +115,7 @@ def _marked(section: Section, mixed: bool) -> Section:
         for block in section.blocks
     ]
     return Section(section.title, [Caution(NOT_INDEPENDENT), *marked])
+
+
+# By what a slide scores: what is shown of a table of performance.
+SECTIONS = {"share": class_sections, "mean": fit_sections}

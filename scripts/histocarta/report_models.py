@@ -66,14 +66,19 @@ def learning_section(traits: Sequence[str], root: str, *, task: str) -> Section:
     for trait in traits:
         folder = Path(f"{root}/traits/{trait}/{task}")
         rounds = [record["round"] for record in read_json(folder / "consensus" / "metrics.json")["rounds"]]
-        histories = {number: pd.read_csv(folder / f"round-{number}" / "history.csv") for number in rounds}
-        drawn = {number: history for number, history in histories.items() if len(history)}
-        if drawn:
-            picture = data_uri(figures.png(figures.learning_curves(drawn, trait=trait)))
-            section.blocks.append(Picture(picture, f"{trait}: {len(drawn)} rounds"))
-        else:
-            section.blocks.append(Note(f"{trait}: no model was trained"))
+        paths = {number: folder / f"round-{number}" / "history.csv" for number in rounds}
+        section.blocks += learning_pictures(paths, what=trait)
     return section
+
+
+def learning_pictures(histories: Mapping[int, Path], *, what: str) -> list[Block]:
+    """The curves of the rounds' history.csv, by number, in one picture."""
+    tables = {number: pd.read_csv(path) for number, path in sorted(histories.items())}
+    drawn = {number: history for number, history in tables.items() if len(history)}
+    if not drawn:
+        return [Note(f"{what}: no model was trained")]
+    picture = data_uri(figures.png(figures.learning_curves(drawn, trait=what)))
+    return [Picture(picture, f"{what}: {len(drawn)} rounds")]
 
 
 def left_out(rows: pd.DataFrame) -> list[Block]:

@@ -1,11 +1,15 @@
 """Which sample tells of a slide, what a trait measures in it, and which samples may be fitted on."""
 
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
 
 from histocarta.errors import InputError
 from histocarta.expression import trait_columns
 from histocarta.files import read_table
+
+Values = TypeVar("Values", pd.Series, pd.DataFrame)  # one trait, or a column of each
 
 
 def tiled_slides(*, manifest: str, split: str | list[str]) -> pd.DataFrame:
@@ -32,16 +36,21 @@ def read_trait(expression: str, *, trait: str) -> tuple[pd.Series, str]:
 
 def join_samples(slides: pd.DataFrame, values: pd.Series, *, expression: str) -> pd.DataFrame:
     """``slides`` with sample, value and the reason why there is none."""
-    own, patients = slides["slide"].isin(values.index), slides["patient"].isin(values.index)
-    if not (own | patients).any():
-        raise InputError(
-            f"Expected the patients of the slides among the samples of {expression}, found none in common: slides have "
-            f"e.g. {slides['patient'].iloc[0]!r}, the table {str(values.index[0])!r}."
-        )
-    sample = slides["slide"].where(own, slides["patient"].where(patients, ""))
+    sample = name_samples(slides, values.index, expression=expression)
     value = values.reindex(sample).to_numpy()
     reason = np.select([sample == "", np.isnan(value)], ["no_expression", "not_measured"], default="")
     return slides.assign(sample=sample, value=value, reason=reason)
+
+
+def name_samples(slides: pd.DataFrame, samples: pd.Index, *, expression: str) -> pd.Series:
+    """The sample of each slide: named like the slide (a virtual core) or else like its patient; "" for none."""
+    own, patients = slides["slide"].isin(samples), slides["patient"].isin(samples)
+    if not (own | patients).any():
+        raise InputError(
+            f"Expected the patients of the slides among the samples of {expression}, found none in common: slides have "
+            f"e.g. {slides['patient'].iloc[0]!r}, the table {str(samples[0])!r}."
+        )
+    return slides["slide"].where(own, slides["patient"].where(patients, ""))
 
 
 def fitted_samples(table: pd.DataFrame, *, fitted_on: str) -> pd.Series:
@@ -68,8 +77,8 @@ def centred(table: pd.DataFrame, *, fitted_on: str) -> pd.DataFrame:
     return table.assign(value=value, reason=table["reason"].mask(alone, "one_sample"))
 
 
-def centre_by_patient(values: pd.Series, *, patients: pd.Series, fitted: pd.Series) -> pd.Series:
-    """``values`` (by sample) less their patient's mean over the ``fitted`` samples.
+def centre_by_patient(values: Values, *, patients: pd.Series, fitted: pd.Series) -> Values:
+    """``values`` (by sample; a column per trait, or one trait) less their patient's mean over the ``fitted`` samples.
 
     A patient without fitted samples (a left-out one) is centred on its own mean. A patient with a single measured
     sample has nothing to be compared with: NaN.

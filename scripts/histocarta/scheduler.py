@@ -1,8 +1,8 @@
 """How Snakemake's scheduler (9.27) is kept from choosing jobs over and over while those that run are all that can.
 
 With a limit on submissions (``--max-jobs-per-timespan``, 100 a second by default) every choice asks for another one a
-second later, whether the limit held anything back or not, and so does every job that ends: after some hundred jobs there are
-some hundred such chains, and the driver takes half a core for as long as it lives.
+second later, whether the limit held anything back or not, and every job that ends begins such a chain of its own: after
+some hundred jobs there are some hundred of them, and the driver takes half a core for as long as it lives.
 """
 
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def rest_between_choices(scheduler: Any) -> None:
-    """Let ``scheduler`` choose again after a limit's time only where the limit is reached, and one such time at a time."""
+    """Let ``scheduler`` choose again after a limit's time only where the limit is reached, one such time at a time."""
     again, waiting = scheduler._schedule_reevalutation, threading.Event()
 
     def schedule(delay: float) -> None:

@@ -94,10 +94,13 @@ def read_labelled(labels: str, splits: list[str]) -> tuple[pd.DataFrame, np.ndar
         raise InputError(
             f"Expected every labelled slide in every round of the split, found {slide!r} missing; redraw it."
         )
-    # One word for all rounds and all traits: who is ever tested is a test slide, who ever trains is a training slide.
-    tested, trained = ((parts == PARTS.index(name)).any(axis=1) for name in ("test", "train"))
-    part = np.select([tested, trained], ["test", "train"], default="validation")
-    return table.assign(unit=tables[0]["unit"].to_numpy(), part=part), parts
+    return table.assign(unit=tables[0]["unit"].to_numpy(), part=part_of_all(parts)), parts
+
+
+def part_of_all(parts: np.ndarray) -> np.ndarray:
+    """One word for all rounds: who is ever tested is a test slide, who ever trains a training slide, and so on."""
+    order = ("test", "train", "tuning")
+    return np.select([(parts == PARTS.index(name)).any(axis=1) for name in order], order, default="validation")
 
 
 def tested_in(parts: np.ndarray) -> np.ndarray:

@@ -110,6 +110,9 @@ class Scheme(Section):
     validation: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="share of all units that validate; null: by `fidelity`"
     )
+    tuning: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of all units that chooses weights and penalties; 0: the validation part does"
+    )
     rounds: int = Field(5, ge=1, description="training and validation draws")
     leave_out: Literal["patient"] | None = Field(
         None, description="patient: one round per patient, who tests; `test` and `rounds` are not used"

@@ -127,6 +127,14 @@ class Task(Section):
         """What the function that makes one score of the rounds' is told."""
         return {}
 
+    def tables(self) -> list[str]:
+        """Names of the task's tables of performance, tables/{name}.tsv."""
+        raise NotImplementedError
+
+    def at_once(self) -> list[str]:
+        """The ways in which many genes are predicted at once."""
+        return []
+
 
 class Extremes(Task):
     """Slides high in a trait told from slides low in it (Levy-Jurgenson et al. 2020)."""
@@ -141,11 +149,56 @@ class Extremes(Task):
     def combining(self, *, seed: int) -> dict[str, Any]:
         return {"best": self.vote.best, "threshold": self.threshold, "seed": seed}
 
+    def tables(self) -> list[str]:
+        return ["extremes"]
+
+
+class Transcriptome(Section):
+    """Many genes predicted at once, on the task's layout, scheme and labels."""
+
+    genes: Literal["all"] | str | list[TraitName] = Field(
+        "all", description="genes: all of the expression table, a sheet with the column `trait`, or a list"
+    )
+    ways: Annotated[list[Literal["probe", "panel"]], Field(min_length=1)] = Field(
+        ["probe"],
+        description="probe: ridge regression on what a network sees; panel: one network with an output per gene",
+    )
+    features: str | None = Field(
+        None,
+        description="of probe: a .keras model whose layers up to its pooling are used; null: the task's `model`, with "
+        "its weights or untrained",
+    )
+    penalties: list[Annotated[float, Field(gt=0)]] = Field(
+        [10.0**power for power in range(-4, 4)],
+        min_length=1,
+        description="of probe: ridge penalties to choose from, in units of the features' mean squared singular value",
+    )
+
 
 class Regression(Task):
     """A slide's expression of a gene predicted (Wang et al. 2021, EMO)."""
 
+    traits: str | list[TraitName] = Field(
+        [], description="traits with a model each: a sheet with the column `trait`, or a list"
+    )
     labels: Values = Field(Values(), description="what is predicted")
+    transcriptome: Transcriptome | None = Field(None, description="many genes at once, beside `traits`")
+
+    @model_validator(mode="after")
+    def _something(self) -> "Regression":
+        if not self.ways():
+            raise ValueError("traits, or a section transcriptome")
+        return self
+
+    def at_once(self) -> list[str]:
+        return list(self.transcriptome.ways) if self.transcriptome else []
+
+    def ways(self) -> list[str]:
+        """How genes are predicted: with a network each, or many at once."""
+        return [*(["per-gene"] if self.traits else []), *self.at_once()]
+
+    def tables(self) -> list[str]:
+        return [f"regression-{way}" for way in self.ways()]
 
 
 class Tasks(Section):

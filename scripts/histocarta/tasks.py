@@ -1,8 +1,12 @@
 """What each published system asks a network to learn: labels, last layer and loss, as one row of a table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from histocarta.errors import InputError, nearest
+
+if TYPE_CHECKING:  # the Snakefile imports this module, and needs no pandas for it
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Task:
     slide_score: str
     measures: tuple[str, ...]
     source: str
+
+    def with_outputs(self, labels: "pd.DataFrame") -> "Task":
+        """This task with as many outputs as a label of ``labels`` holds numbers: a list is a panel of genes."""
+        first = next(iter(labels[self.label].dropna()), 0.0)
+        return replace(self, units=len(first)) if hasattr(first, "__len__") else self
 
 
 TASKS: dict[str, Task] = {

@@ -1,5 +1,6 @@
 """How a trait's rounds are trained in one process: what each learns from, one network for all, and what is written."""
 
+import hashlib
 import shutil
 import zlib
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, sha256, write_json
 from histocarta.locks import only_writer
 from histocarta.resume import Store, TrainingState
+from histocarta.splits import tuning_part
 from histocarta.staging import local_copies
 from histocarta.tasks import Task, task_named
 from histocarta.validation import Settings, Validation
@@ -83,15 +85,15 @@ def train_rounds(
     """
     backend_in_use().limit(gpus=training["gpus"], threads=threads)
     model = model | {"pooling": model["pooling"] or pooling}
-    settings = Settings(task_named(task), model, training, checkpoint_metric, threshold)
-    facts = read_json(summary)
+    facts, tables = read_json(summary), (read_table(manifest), read_table(labels))
+    learnt = task_named(task).with_outputs(tables[1])
+    settings = Settings(learnt, model, training, checkpoint_metric, threshold)
     common = {
         "task": task, "trait": facts["trait"], "seed": seed, "model": model, "training": training,
         "checkpoint_metric": checkpoint_metric, "threshold": threshold, "manifest_sha256": sha256(manifest),
         "audit": read_json(audit), "version": VERSION["train"], "backend": backend_in_use().name,
         "software": software(),
     }  # fmt: skip
-    tables = read_table(manifest), read_table(labels)
     plans = [
         plan_round(*tables, read_table(split), number=int(number), facts=facts, seed=seed, task=settings.task)
         for number, split in zip(rounds, splits, strict=True)
@@ -132,7 +134,7 @@ def plan_round(
         )
     parts = [
         pipeline.select_slides(manifest, labels, split, part=part, column=task.label)
-        for part in ("train", "validation")
+        for part in ("train", tuning_part(split))
     ]
     code, reason = _why_not(*parts, task) if facts["status"] == "ok" else (facts["code"], facts["reason"])
     sequence = np.random.SeedSequence([seed, number, zlib.crc32(facts["trait"].encode())])
@@ -257,12 +259,18 @@ def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple
 
 def _fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
     """All that decides the weights: a checkpoint made with anything else is not gone on from."""
-    columns, backend, versions = ["slide", "sha256", "n_tiles", "label"], backend_in_use(), software()
+    backend, versions = backend_in_use(), software()
+    parts = {
+        name: {
+            "slides": slides[["slide", "sha256", "n_tiles"]].to_numpy().tolist(),
+            "labels": hashlib.sha256(pipeline.label_matrix(slides).tobytes()).hexdigest(),
+        }
+        for name, slides in (("train", plan.train), ("validation", plan.validation))
+    }
     return {
         "task": settings.task.name, "round": plan.number, "seed": [seed, plan.start_seed, plan.tile_seed],
         "model": settings.model, "training": settings.training, "metric": settings.metric,
-        "threshold": settings.threshold, "train": plan.train[columns].to_numpy().tolist(),
-        "validation": plan.validation[columns].to_numpy().tolist(), "version": VERSION["train"],
+        "threshold": settings.threshold, **parts, "version": VERSION["train"],
         "backend": backend.name, "software": {name: versions[name] for name in ("keras", *backend.libraries)},
     }  # fmt: skip
 

@@ -14,13 +14,18 @@ import tensorflow as tf
 
 from histocarta import pipeline
 from histocarta.backends import backend_in_use
-from histocarta.evaluation import auc, spearman
+from histocarta.correlations import associate_columns
+from histocarta.evaluation import auc
 from histocarta.progress import progress
 from histocarta.resume import Patience, Store, TrainingState
 from histocarta.tasks import Task
 
 # Figures of labels and scores, of tiles (tile_auc) or of slides (slide_auc, slide_rho).
-FIGURES = {"auc": lambda truth, score: auc(truth, score).auc, "rho": lambda truth, score: spearman(truth, score).rho}
+# Both are matrices with a column per output; of many outputs a figure is the mean over those that have it.
+FIGURES = {
+    "auc": lambda truth, score: auc(truth[:, 0], score[:, 0]).auc,
+    "rho": lambda truth, score: float(associate_columns(score, truth)["rho"].mean()),
+}
 # Defaults of Keras' ReduceLROnPlateau; Levy-Jurgenson's code sets its patience only, as it does for EarlyStopping.
 PLATEAU_FACTOR, PLATEAU_LEAST = 0.1, 1e-4
 
@@ -47,9 +52,10 @@ class Settings:
         return ("step", "epoch", "loss", "validation_loss", *measures, "learning_rate")
 
     def slide_scores(self, scores: np.ndarray, *, slide_of: np.ndarray) -> np.ndarray:
-        """Scores of slides 0 … by their tiles' ``scores``: share above the threshold, or mean, as the task says."""
+        """Scores of slides 0 … (x outputs) by their tiles' ``scores``, in order: share above the threshold, or mean."""
         values = scores > self.threshold if self.task.slide_score == "share" else scores
-        return np.bincount(slide_of, weights=values) / np.bincount(slide_of)
+        starts = np.flatnonzero(np.diff(slide_of, prepend=-1))
+        return np.add.reduceat(values, starts, axis=0, dtype=np.float64) / np.bincount(slide_of)[:, None]
 
     def steps(self, n_tiles: int) -> int:
         """Training steps from one validation to the next; never 0, which the released code gets from small data."""
@@ -86,7 +92,7 @@ class Validation(keras.callbacks.Callback):
         fill = backend_in_use().one_size
         tiles = pipeline.ordered_batches(slides, size=settings.model["size"], batch=batch, strides=strides, fill=fill)
         self.tiles = tiles.map(lambda tile, _: tile)
-        self.slide_labels = slides["label"].to_numpy(np.float32)
+        self.slide_labels = pipeline.label_matrix(slides)
         self.slide_of = np.repeat(np.arange(len(slides)), -(-slides["n_tiles"].to_numpy() // strides))
         most = (settings.training["max_validations"] - state.validations) * steps
         self.ticks: Iterator[int] = progress(range(most), total=most, what=f"{what}, steps (may stop early)")
@@ -112,7 +118,7 @@ class Validation(keras.callbacks.Callback):
         self.store.save(self.state, self.model)
 
     def _scores(self) -> np.ndarray:
-        return self.model.predict(self.tiles, verbose=0)[: len(self.slide_of), 0]  # without what fills the last batch
+        return self.model.predict(self.tiles, verbose=0)[: len(self.slide_of)]  # without what fills the last batch
 
     def _take_in(self, loss: float, scores: np.ndarray) -> None:
         """One more row of history, and what follows from it."""
@@ -131,7 +137,7 @@ class Validation(keras.callbacks.Callback):
     def measure(self, scores: np.ndarray) -> dict[str, float]:
         """Loss and the task's figures of the validation tiles' ``scores``, in the order of the history."""
         labels, task = self.slide_labels[self.slide_of], self.settings.task
-        losses = keras.losses.get(task.loss)(labels[:, None], scores[:, None])
+        losses = keras.losses.get(task.loss)(labels, scores)
         pairs = {
             "tile": (labels, scores),
             "slide": (self.slide_labels, self.settings.slide_scores(scores, slide_of=self.slide_of)),

@@ -144,7 +144,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
         ),
         (
             lambda m: m["splits"]["80-10-10"].update(test=0.6, validation=0.5),
-            "Expected test + validation below 1 in splits.80-10-10",
+            "Expected test + validation + tuning below 1 in splits.80-10-10",
         ),
         (
             lambda m: m["tasks"]["extremes"].update(labels={"low": 50, "high": 50, "near": 60}),

@@ -55,7 +55,7 @@ def test_clean_study_passes_and_is_described(study):
     record = audit(study, fitted_on="non_test")
     assert record["independent"] and record["one_test_part"] and not record["thresholds_saw_test"]
     assert record["note"] == ""
-    sizes = [record["rounds"][0][part] for part in splits.PARTS]
+    sizes = [record["rounds"][0][part] for part in ("train", "validation", "test")]
     assert [size["units"] for size in sizes] == [24, 8, 8]
     assert [size["slides"] for size in sizes] == [48, 16, 16]
     table = read_table(study / "labels.parquet")
@@ -199,7 +199,7 @@ def test_slide_twice_or_under_another_patient_is_caught(study):
 
 def test_unknown_part_is_caught(study):
     change(study / "round-1.tsv", part=lambda t: t["part"].replace("validation", "dev"))
-    with pytest.raises(leaks.LeakError, match=r"parts train, validation, test in .* found 'dev'"):
+    with pytest.raises(leaks.LeakError, match=r"parts train, tuning, validation, test in .* found 'dev'"):
         audit(study)
 
 

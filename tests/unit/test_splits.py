@@ -31,6 +31,13 @@ def run(folder, manifest, *, rounds=5, **options):
     return [read_table(path) for path in paths]
 
 
+def without_tuning(n, *, test, validation):
+    """train, validation, test of a scheme without a part for tuning, as both papers' tables have them."""
+    number = splits.part_counts(n, test=test, validation=validation)
+    assert number.tuning == 0
+    return number.train, number.validation, number.test
+
+
 def released(n):
     """The rule of alonalj/PathoMCH at fa3b7fe, which the paper calls 80/10/10 (checklist A1.13)."""
     test = int(n * (1 - 0.8 - 0.1))
@@ -44,13 +51,13 @@ def released(n):
 )
 def test_released_rule_is_72_18_10_but_for_its_truncation(n, expected):
     assert released(n) == expected
-    ours = splits.part_counts(n, test=0.1, validation=0.18)
+    ours = without_tuning(n, test=0.1, validation=0.18)
     assert max(abs(a - b) for a, b in zip(ours, expected, strict=True)) <= 1
-    assert ours.test >= 1
+    assert ours[2] >= 1
 
 
 def test_released_brca_split_is_met_exactly():
-    assert splits.part_counts(703, test=0.1, validation=0.18) == (506, 127, 70)
+    assert without_tuning(703, test=0.1, validation=0.18) == (506, 127, 70)
 
 
 # 10 % of 410 is 41 and of 10 is 1; the released rule gives 40 and 0.
@@ -58,11 +65,11 @@ def test_released_brca_split_is_met_exactly():
     ("n", "expected"), [(703, (563, 70, 70)), (410, (328, 41, 41)), (1000, (800, 100, 100)), (10, (8, 1, 1))]
 )
 def test_counts_are_the_shares_of_the_paper(n, expected):
-    assert splits.part_counts(n, **SHARES) == expected
+    assert without_tuning(n, **SHARES) == expected
 
 
 def test_rounding_is_half_up_in_exact_arithmetic():
-    assert splits.part_counts(15, **SHARES) == (11, 2, 2)  # 1.5 -> 2
+    assert without_tuning(15, **SHARES) == (11, 2, 2)  # 1.5 -> 2
     assert splits.part_counts(25, **SHARES).test == 3  # Python's round(2.5) is 2
     assert splits.part_counts(50, test=0.29, validation=0.1).test == 15  # 0.29 * 50 is 14.499999999999998 in floats
 
@@ -72,8 +79,32 @@ def test_rounding_is_half_up_in_exact_arithmetic():
 def test_no_unit_is_lost_and_no_part_is_empty(n, test, validation):
     number = splits.part_counts(n, test=test, validation=validation)
     assert sum(number) == n
-    assert min(number) >= 1
+    assert min(number.train, number.validation, number.test) >= 1
     assert abs(number.test - n * test) <= 1
+
+
+def test_wang_2021_has_a_part_for_tuning_of_its_own():
+    """Its 991 patients: 558 train, 139 tune, 122 validate, 172 test (checklist A2.3), and no unit in two of them."""
+    shares = {"tuning": 0.1403, "validation": 0.1231, "test": 0.1736}
+    assert splits.part_counts(991, **shares) == (558, 139, 122, 172)
+    (drawn,) = splits.draw_rounds([f"p{k}" for k in range(991)], **shares, rounds=1, seed=1, what="patient")
+    assert pd.Series(drawn).value_counts().to_dict() == {"train": 558, "test": 172, "tuning": 139, "validation": 122}
+
+
+def test_tuning_takes_from_training_alone():
+    """Validation and test are what they were without it, so that a study can be given such a part later."""
+    units = [f"p{k}" for k in range(60)]
+    without, with_it = (
+        splits.draw_rounds(units, **SHARES, tuning=share, rounds=3, seed=4, what="patient") for share in (0, 0.2)
+    )
+    for before, after in zip(without, with_it, strict=True):
+        changed = {(before[unit], after[unit]) for unit in units if before[unit] != after[unit]}
+        assert changed == {("train", "tuning")}
+
+
+@pytest.mark.parametrize(("parts", "name"), [(["train", "validation"], "validation"), (["tuning", "test"], "tuning")])
+def test_the_part_that_chooses_is_tuning_where_there_is_one(parts, name):
+    assert splits.tuning_part(pd.DataFrame({"part": parts})) == name
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(10, 60))
@@ -157,7 +188,7 @@ def test_left_out_patient_without_tiles_keeps_its_round(tmp_path):
 def test_too_few_patients_is_an_error_that_counts(tmp_path):
     with pytest.raises(
         InputError,
-        match=r"one patient in each of train, validation, test; found none in train: 2 patients .* give 0/1/1",
+        match=r"one patient in each of train, validation, test; found none in train: 2 patients .* give 0/0/1/1",
     ):
         run(tmp_path, manifest_file(tmp_path, ["A", "B"]))
 
@@ -179,4 +210,7 @@ def test_slides_of_the_paper_are_split_by_patient(tmp_path, cohort, slides, part
     for table in run(tmp_path, tmp_path / "manifest.tsv"):
         assert len(table) == slides
         assert (table.groupby("patient")["part"].nunique() == 1).all()
-        assert tuple(table.loc[table["part"] == part, "patient"].nunique() for part in splits.PARTS) == parts
+        assert (
+            tuple(table.loc[table["part"] == part, "patient"].nunique() for part in ("train", "validation", "test"))
+            == parts
+        )

@@ -16,10 +16,12 @@ from histocarta import models as networks
 from histocarta import training
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json, write_table
+from histocarta.models import load_model
 from histocarta.resume import Patience, TrainingState
 from histocarta.tasks import TASKS
+from histocarta.training import train_rounds
 from histocarta.validation import Settings, Validation, is_better, validation_strides
-from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
+from learning_kit import MODEL, TRAINING, coloured_tile, make_study, outputs_in, read_member
 
 PLAIN = Settings(TASKS["extremes"], MODEL | {"pooling": "avg"}, TRAINING, "slide_auc", 0.5)
 
@@ -237,8 +239,8 @@ def test_validation_figures_are_of_tiles_and_of_slides():
     """Slides a (low) and b (high), 3 and 2 tiles; scores above .5 count, so shares 1/3 and 1/2 and slide AUC 1."""
     watch = Validation.__new__(Validation)
     watch.settings = PLAIN
-    watch.slide_of, watch.slide_labels = np.array([0, 0, 0, 1, 1]), np.array([0, 1], np.float32)
-    scores = np.array([0.9, 0.5, 0.1, 0.5, 0.8], np.float32)
+    watch.slide_of, watch.slide_labels = np.array([0, 0, 0, 1, 1]), np.array([[0], [1]], np.float32)
+    scores = np.array([[0.9], [0.5], [0.1], [0.5], [0.8]], np.float32)
     figures = watch.measure(scores)
     assert figures["validation_slide_auc"] == 1.0
     assert figures["validation_tile_auc"] == pytest.approx((1 + 0.5 + 0 + 1 + 1 + 0) / 6)  # pairs, ties one half
@@ -249,8 +251,9 @@ def test_validation_figures_of_a_regression_are_of_slide_means():
     """Slides of target 0, 1, 2 score .1, .4 and .3 on average: Spearman 1/2 (of ranks 1 3 2)."""
     watch = Validation.__new__(Validation)
     watch.settings = Settings(TASKS["regression"], MODEL, TRAINING, "slide_auc", None)
-    watch.slide_of, watch.slide_labels = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 2], np.float32)
-    figures = watch.measure(np.array([0.0, 0.2, 0.4, 0.5, 0.1], np.float32))
+    watch.slide_of, watch.slide_labels = np.array([0, 0, 1, 2, 2]), np.array([[0], [1], [2]], np.float32)
+    scores = np.array([[0.0], [0.2], [0.4], [0.5], [0.1]], np.float32)
+    figures = watch.measure(scores)
     assert figures == {
         "validation_loss": pytest.approx(np.mean([0, 0.04, 0.36, 2.25, 3.61]), rel=1e-6),
         "validation_slide_rho": pytest.approx(0.5),
@@ -258,8 +261,27 @@ def test_validation_figures_of_a_regression_are_of_slide_means():
     assert watch.settings.history == (
         "step", "epoch", "loss", "validation_loss", "validation_slide_rho", "learning_rate",
     )  # fmt: skip
+    # A second gene that is told backwards (Spearman -1/2): the mean of the two.
+    watch.slide_labels = np.concatenate([watch.slide_labels, -watch.slide_labels], axis=1)
+    assert watch.measure(np.concatenate([scores, scores], axis=1))["validation_slide_rho"] == pytest.approx(0)
     best = {"validation_slide_rho": 0.9, "validation_loss": 0.5}
     assert is_better({"validation_slide_rho": 0.1, "validation_loss": 0.4}, best, metric=watch.settings.chooses)
+
+
+def test_a_list_of_values_is_learnt_by_as_many_outputs(tmp_path):
+    """The panel: two genes, the colour and its opposite, in one network."""
+    study = make_study(tmp_path, rounds=1)
+    labels = read_table(study["labels"])
+    targets = [np.array([label, -label], np.float32) for label in labels["label"] - 0.5]
+    write_table(labels.drop(columns="label").assign(target=targets), study["labels"])
+    training = TRAINING | {"max_validations": 8, "learning_rate": 3e-2}
+    train_rounds(**study | {"task": "regression", "threshold": None, "training": training})
+    model = load_model(study["models"][0])
+    assert model.output_shape == (None, 2)
+    sidecar = read_json(study["sidecars"][0])
+    assert sidecar["status"] == "ok" and sidecar["validation"]["validation_slide_rho"] > 0.5
+    tiles = np.stack([coloured_tile(number % 2, np.random.default_rng(number)) for number in range(20)])
+    assert np.corrcoef(model.predict(tiles, verbose=0).T)[0, 1] < -0.5  # each gene its own way
 
 
 @pytest.mark.parametrize("min_delta", [0.0, 0.05])

@@ -9,6 +9,7 @@ TASK = {
     "layout": "grid",
     "scheme": "halves",
     "traits": ["A", "B", FLAT],
+    "transcriptome": {"ways": ["probe", "panel"]},
     "model": {"network": "tiny", "size": 32, "batch_norm_momentum": 0.9},
     "training": {
         "steps": 10,
@@ -39,7 +40,7 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 def test_planted_traits_are_predicted_and_a_flat_one_is_named(finished):
     folder, _ = finished
-    table = read_table(folder / "results/tiny/tables/regression.parquet").set_index("trait")
+    table = read_table(folder / "results/tiny/tables/regression-per-gene.parquet").set_index("trait")
     for trait in "AB":
         assert table.loc[trait, "test_rho"] > 0.5 and table.loc[trait, "test_fdr"] < 0.05, table.T.to_string()
     assert (table.loc[FLAT, "status"], table.loc[FLAT, "code"]) == ("excluded", "B-VARIANCE")
@@ -54,8 +55,28 @@ def test_planted_traits_are_predicted_and_a_flat_one_is_named(finished):
 def test_the_report_shows_fits_and_curves(finished):
     folder, _ = finished
     page = (folder / "results/tiny/report.html").read_text()
-    assert "Performance (regression)" in page and "Predicted against measured expression" in page
+    assert all(f"Performance (regression, {way})" in page for way in ("per-gene", "probe", "panel"))
+    assert "The network is untrained" in page and "Predicted against measured expression" in page
     assert "Learning curves (regression)" in page and "hardly varies" in page
+
+
+@pytest.mark.slow
+def test_all_genes_at_once_have_the_same_table(finished):
+    """The panel learns what the planted genes' own models learn; «noise», which follows nothing, is tried as well."""
+    folder, _ = finished
+    tables = {
+        way: read_table(folder / f"results/tiny/tables/regression-{way}.parquet").set_index("trait")
+        for way in ("per-gene", "probe", "panel")
+    }
+    for table in tables.values():
+        assert list(table.columns) == list(tables["per-gene"].columns)
+    for way in ("probe", "panel"):
+        assert tables[way]["status"].to_dict() == {"A": "ok", "B": "ok", "noise": "ok", FLAT: "excluded"}
+        assert tables[way].loc[FLAT, "code"] == "B-VARIANCE"
+        assert (tables[way].loc[["A", "B"], "test_rho"] > 0.5).all(), tables[way].T.to_string()
+        same = read_table(folder / f"results/tiny/regression/{way}/measured.parquet").set_index("slide")["A"]
+        own = read_table(folder / "results/tiny/regression/per-gene/measured.parquet").set_index("slide")["A"]
+        assert same.sort_index().equals(own.sort_index())
 
 
 @pytest.mark.slow

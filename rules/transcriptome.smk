@@ -1,0 +1,192 @@
+# Reads:  the cohort's expression table, manifest and splits.
+# Writes: regression/: the values of all genes at once and, by each way of predicting them (probe: ridge regression on frozen
+#         features; panel: one network with an output per gene), predictions.parquet, measured.parquet and fates.tsv.
+# Included where the study's regression has a section `transcriptome`. The third way, per-gene, is training.smk's.
+# GPU rules: train_panel, extract_panel_features, extract_probe_features.
+
+REGRESSION = STUDY.tasks["regression"]
+GENES = REGRESSION.transcriptome
+MANIFEST = f"<cohort>/{REGRESSION.layout}/manifest.tsv"
+ROUNDS = rounds_of_scheme(REGRESSION.scheme)
+SPLITS = collect(f"<cohort>/splits/{REGRESSION.scheme}/round-{{round}}.tsv", round=ROUNDS, allow_missing=True)
+UNIT = STUDY.splits[REGRESSION.scheme].unit
+
+
+rule label_genes:
+    input:
+        expression="<cohort>/sheets/expression.parquet",
+        manifest=MANIFEST,
+        split=SPLITS,
+    output:
+        labels="<cohort>/regression/labels.parquet",
+        genes="<cohort>/regression/genes.tsv",
+        summary="<cohort>/regression/labels.json",
+    log:
+        "<cohort>/logs/label_genes.log",
+    benchmark:
+        "<cohort>/benchmarks/label_genes.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        wanted=wanted_genes(),
+        settings=REGRESSION.labels.model_dump(),
+        fitted_on=STUDY.choice("percentiles_fitted_on"),
+        version=VERSION["genes"],
+    script:
+        "../scripts/label_genes.py"
+
+
+use rule audit_leaks as audit_genes with:
+    input:
+        manifest=MANIFEST,
+        labels="<cohort>/regression/labels.parquet",
+        summary="<cohort>/regression/labels.json",
+        splits=SPLITS,
+    output:
+        audit="<cohort>/regression/leaks.json",
+    log:
+        "<cohort>/logs/audit_genes.log",
+    benchmark:
+        "<cohort>/benchmarks/audit_genes.txt"
+    params:
+        unit=UNIT,
+        fitted_on=STUDY.choice("percentiles_fitted_on"),
+        version=VERSION["split"],
+
+
+use rule train_regression as train_panel with:
+    input:
+        manifest=MANIFEST,
+        labels="<cohort>/regression/labels.parquet",
+        summary="<cohort>/regression/labels.json",
+        audit="<cohort>/regression/leaks.json",
+        splits=[f"<cohort>/splits/{REGRESSION.scheme}/round-{{round}}.tsv"],
+    output:
+        models=["<cohort>/regression/panel/round-{round}/model.keras"],
+        sidecars=["<cohort>/regression/panel/round-{round}/model.json"],
+        histories=["<cohort>/regression/panel/round-{round}/history.csv"],
+    log:
+        "<cohort>/logs/train_panel/round-{round}.log",
+    benchmark:
+        "<cohort>/benchmarks/train_panel/round-{round}.txt"
+    params:
+        call=training_call("regression"),
+        rounds=rounds_of_job,
+        state_dir="state/{cohort}/regression/panel",
+        version=VERSION["train"],
+
+
+rule extract_probe_features:
+    input:
+        manifest=MANIFEST,
+        model=GENES.features or [],
+    output:
+        tiles="<cohort>/regression/probe/features/tiles.npy",
+        places="<cohort>/regression/probe/features/places.parquet",
+        slides="<cohort>/regression/probe/features/slides.parquet",
+        head="<cohort>/regression/probe/features/head.npz",
+        record="<cohort>/regression/probe/features/network.json",
+    log:
+        "<cohort>/logs/extract_features/probe.log",
+    benchmark:
+        "<cohort>/benchmarks/extract_features/probe.txt"
+    conda:
+        TENSORFLOW_ENV
+    threads: 8
+    resources:
+        gpu=min(1, REGRESSION.training.gpus),
+        mem_mb=scoring_mb(size=REGRESSION.model.size, batch=REGRESSION.training.batch),
+    params:
+        call=REGRESSION.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"})
+        | {"network": REGRESSION.model.model_dump(), "pooling": REGRESSION.model.pooling, "seed": STUDY.seed},
+        version=VERSION["features"],
+    script:
+        "../scripts/extract_features.py"
+
+
+use rule extract_probe_features as extract_panel_features with:
+    input:
+        manifest=MANIFEST,
+        model="<cohort>/regression/panel/round-{round}/model.keras",
+    output:
+        tiles="<cohort>/regression/panel/round-{round}/features/tiles.npy",
+        places="<cohort>/regression/panel/round-{round}/features/places.parquet",
+        slides="<cohort>/regression/panel/round-{round}/features/slides.parquet",
+        head="<cohort>/regression/panel/round-{round}/features/head.npz",
+        record="<cohort>/regression/panel/round-{round}/features/network.json",
+    log:
+        "<cohort>/logs/extract_features/panel-{round}.log",
+    benchmark:
+        "<cohort>/benchmarks/extract_features/panel-{round}.txt"
+
+
+rule fit_probes:
+    input:
+        features="<cohort>/regression/probe/features/slides.parquet",
+        labels="<cohort>/regression/labels.parquet",
+        summary="<cohort>/regression/labels.json",
+        audit="<cohort>/regression/leaks.json",
+        splits=SPLITS,
+    output:
+        heads=collect("<cohort>/regression/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/regression/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+    log:
+        "<cohort>/logs/fit_probes.log",
+    benchmark:
+        "<cohort>/benchmarks/fit_probes.txt"
+    conda:
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        penalties=GENES.penalties,
+        version=VERSION["probe"],
+    script:
+        "../scripts/fit_probes.py"
+
+
+rule predict_probe:
+    input:
+        features=["<cohort>/regression/probe/features/slides.parquet"],
+        heads=collect("<cohort>/regression/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/regression/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        labels="<cohort>/regression/labels.parquet",
+        genes="<cohort>/regression/genes.tsv",
+        splits=SPLITS,
+    output:
+        predictions="<cohort>/regression/probe/predictions.parquet",
+        measured="<cohort>/regression/probe/measured.parquet",
+        fates="<cohort>/regression/probe/fates.tsv",
+    log:
+        "<cohort>/logs/predict_genes/probe.log",
+    benchmark:
+        "<cohort>/benchmarks/predict_genes/probe.txt"
+    conda:
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        standardise=REGRESSION.labels.standardise,
+        version=VERSION["genes_predicted"],
+    script:
+        "../scripts/predict_genes.py"
+
+
+use rule predict_probe as predict_panel with:
+    input:
+        features=collect(
+            "<cohort>/regression/panel/round-{round}/features/slides.parquet", round=ROUNDS, allow_missing=True
+        ),
+        heads=collect("<cohort>/regression/panel/round-{round}/features/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/regression/panel/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        labels="<cohort>/regression/labels.parquet",
+        genes="<cohort>/regression/genes.tsv",
+        splits=SPLITS,
+    output:
+        predictions="<cohort>/regression/panel/predictions.parquet",
+        measured="<cohort>/regression/panel/measured.parquet",
+        fates="<cohort>/regression/panel/fates.tsv",
+    log:
+        "<cohort>/logs/predict_genes/panel.log",
+    benchmark:
+        "<cohort>/benchmarks/predict_genes/panel.txt"
