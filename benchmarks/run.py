@@ -18,6 +18,7 @@ RUNS = {
     "stain": ["stain.py"],
     "pipeline": ["pipeline.py"],
     "heterogeneity": ["heterogeneity.py"],
+    "associations": ["associations.py"],
     "growth": ["growth.py"],
     "training": ["training.py", "--turns", "3"],
     "bfloat16": ["training.py", "--low", "--size", "512", "--batch", "4", "--steps", "4", "--turns", "2"],

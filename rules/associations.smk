@@ -15,9 +15,9 @@ rule gather_genes:
         ),
         splits=splits_of_regression,
     output:
-        predictions="<cohort>/regression/per-gene/predictions.parquet",
-        measured="<cohort>/regression/per-gene/measured.parquet",
-        fates="<cohort>/regression/per-gene/fates.tsv",
+        predictions="<cohort>/transcriptome/per-gene/predictions.parquet",
+        measured="<cohort>/transcriptome/per-gene/measured.parquet",
+        fates="<cohort>/transcriptome/per-gene/fates.tsv",
     log:
         "<cohort>/logs/gather_genes.log",
     benchmark:
@@ -32,9 +32,9 @@ rule gather_genes:
 
 rule tabulate_associations:
     input:
-        predictions="<cohort>/regression/{way}/predictions.parquet",
-        measured="<cohort>/regression/{way}/measured.parquet",
-        fates="<cohort>/regression/{way}/fates.tsv",
+        predictions="<cohort>/transcriptome/{way}/predictions.parquet",
+        measured="<cohort>/transcriptome/{way}/measured.parquet",
+        fates="<cohort>/transcriptome/{way}/fates.tsv",
         splits=splits_of_regression,
     output:
         table=report(

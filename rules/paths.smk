@@ -112,7 +112,7 @@ def tables_of_cohort(wildcards):
 def genes_at_once_of_cohort(wildcards):
     """What became of every gene, by each way that predicts all of them at once."""
     ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
-    return collect("results/{cohort}/regression/{way}/fates.tsv", cohort=wildcards.cohort, way=ways)
+    return collect("results/{cohort}/transcriptome/{way}/fates.tsv", cohort=wildcards.cohort, way=ways)
 
 
 def of_every_slide(name, *, layouts=tuple(STUDY.layouts)):

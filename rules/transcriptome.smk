@@ -1,5 +1,5 @@
 # Reads:  the cohort's expression table, manifest and splits.
-# Writes: regression/: the values of all genes at once and, by each way of predicting them (probe: ridge regression on frozen
+# Writes: transcriptome/: the values of all genes at once and, by each way of predicting them (probe: ridge regression on frozen
 #         features; panel: one network with an output per gene), predictions.parquet, measured.parquet and fates.tsv.
 # Included where the study's regression has a section `transcriptome`. The third way, per-gene, is training.smk's.
 # GPU rules: train_panel, extract_panel_features, extract_probe_features.
@@ -18,9 +18,9 @@ rule label_genes:
         manifest=MANIFEST,
         split=SPLITS,
     output:
-        labels="<cohort>/regression/labels.parquet",
-        genes="<cohort>/regression/genes.tsv",
-        summary="<cohort>/regression/labels.json",
+        labels="<cohort>/transcriptome/labels.parquet",
+        genes="<cohort>/transcriptome/genes.tsv",
+        summary="<cohort>/transcriptome/labels.json",
     log:
         "<cohort>/logs/label_genes.log",
     benchmark:
@@ -39,11 +39,11 @@ rule label_genes:
 use rule audit_leaks as audit_genes with:
     input:
         manifest=MANIFEST,
-        labels="<cohort>/regression/labels.parquet",
-        summary="<cohort>/regression/labels.json",
+        labels="<cohort>/transcriptome/labels.parquet",
+        summary="<cohort>/transcriptome/labels.json",
         splits=SPLITS,
     output:
-        audit="<cohort>/regression/leaks.json",
+        audit="<cohort>/transcriptome/leaks.json",
     log:
         "<cohort>/logs/audit_genes.log",
     benchmark:
@@ -57,14 +57,14 @@ use rule audit_leaks as audit_genes with:
 use rule train_regression as train_panel with:
     input:
         manifest=MANIFEST,
-        labels="<cohort>/regression/labels.parquet",
-        summary="<cohort>/regression/labels.json",
-        audit="<cohort>/regression/leaks.json",
+        labels="<cohort>/transcriptome/labels.parquet",
+        summary="<cohort>/transcriptome/labels.json",
+        audit="<cohort>/transcriptome/leaks.json",
         splits=[f"<cohort>/splits/{REGRESSION.scheme}/round-{{round}}.tsv"],
     output:
-        models=["<cohort>/regression/panel/round-{round}/model.keras"],
-        sidecars=["<cohort>/regression/panel/round-{round}/model.json"],
-        histories=["<cohort>/regression/panel/round-{round}/history.csv"],
+        models=["<cohort>/transcriptome/panel/round-{round}/model.keras"],
+        sidecars=["<cohort>/transcriptome/panel/round-{round}/model.json"],
+        histories=["<cohort>/transcriptome/panel/round-{round}/history.csv"],
     log:
         "<cohort>/logs/train_panel/round-{round}.log",
     benchmark:
@@ -72,7 +72,7 @@ use rule train_regression as train_panel with:
     params:
         call=training_call("regression"),
         rounds=rounds_of_job,
-        state_dir="state/{cohort}/regression/panel",
+        state_dir="state/{cohort}/transcriptome/panel",
         version=VERSION["train"],
 
 
@@ -81,11 +81,11 @@ rule extract_probe_features:
         manifest=MANIFEST,
         model=GENES.features or [],
     output:
-        tiles="<cohort>/regression/probe/features/tiles.npy",
-        places="<cohort>/regression/probe/features/places.parquet",
-        slides="<cohort>/regression/probe/features/slides.parquet",
-        head="<cohort>/regression/probe/features/head.npz",
-        record="<cohort>/regression/probe/features/network.json",
+        tiles="<cohort>/transcriptome/probe/features/tiles.npy",
+        places="<cohort>/transcriptome/probe/features/places.parquet",
+        slides="<cohort>/transcriptome/probe/features/slides.parquet",
+        head="<cohort>/transcriptome/probe/features/head.npz",
+        record="<cohort>/transcriptome/probe/features/network.json",
     log:
         "<cohort>/logs/extract_features/probe.log",
     benchmark:
@@ -107,13 +107,13 @@ rule extract_probe_features:
 use rule extract_probe_features as extract_panel_features with:
     input:
         manifest=MANIFEST,
-        model="<cohort>/regression/panel/round-{round}/model.keras",
+        model="<cohort>/transcriptome/panel/round-{round}/model.keras",
     output:
-        tiles="<cohort>/regression/panel/round-{round}/features/tiles.npy",
-        places="<cohort>/regression/panel/round-{round}/features/places.parquet",
-        slides="<cohort>/regression/panel/round-{round}/features/slides.parquet",
-        head="<cohort>/regression/panel/round-{round}/features/head.npz",
-        record="<cohort>/regression/panel/round-{round}/features/network.json",
+        tiles="<cohort>/transcriptome/panel/round-{round}/features/tiles.npy",
+        places="<cohort>/transcriptome/panel/round-{round}/features/places.parquet",
+        slides="<cohort>/transcriptome/panel/round-{round}/features/slides.parquet",
+        head="<cohort>/transcriptome/panel/round-{round}/features/head.npz",
+        record="<cohort>/transcriptome/panel/round-{round}/features/network.json",
     log:
         "<cohort>/logs/extract_features/panel-{round}.log",
     benchmark:
@@ -122,14 +122,14 @@ use rule extract_probe_features as extract_panel_features with:
 
 rule fit_probes:
     input:
-        features="<cohort>/regression/probe/features/slides.parquet",
-        labels="<cohort>/regression/labels.parquet",
-        summary="<cohort>/regression/labels.json",
-        audit="<cohort>/regression/leaks.json",
+        features="<cohort>/transcriptome/probe/features/slides.parquet",
+        labels="<cohort>/transcriptome/labels.parquet",
+        summary="<cohort>/transcriptome/labels.json",
+        audit="<cohort>/transcriptome/leaks.json",
         splits=SPLITS,
     output:
-        heads=collect("<cohort>/regression/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
-        sidecars=collect("<cohort>/regression/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        heads=collect("<cohort>/transcriptome/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
     log:
         "<cohort>/logs/fit_probes.log",
     benchmark:
@@ -147,16 +147,16 @@ rule fit_probes:
 
 rule predict_probe:
     input:
-        features=["<cohort>/regression/probe/features/slides.parquet"],
-        heads=collect("<cohort>/regression/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
-        sidecars=collect("<cohort>/regression/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
-        labels="<cohort>/regression/labels.parquet",
-        genes="<cohort>/regression/genes.tsv",
+        features=["<cohort>/transcriptome/probe/features/slides.parquet"],
+        heads=collect("<cohort>/transcriptome/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        labels="<cohort>/transcriptome/labels.parquet",
+        genes="<cohort>/transcriptome/genes.tsv",
         splits=SPLITS,
     output:
-        predictions="<cohort>/regression/probe/predictions.parquet",
-        measured="<cohort>/regression/probe/measured.parquet",
-        fates="<cohort>/regression/probe/fates.tsv",
+        predictions="<cohort>/transcriptome/probe/predictions.parquet",
+        measured="<cohort>/transcriptome/probe/measured.parquet",
+        fates="<cohort>/transcriptome/probe/fates.tsv",
     log:
         "<cohort>/logs/predict_genes/probe.log",
     benchmark:
@@ -175,17 +175,17 @@ rule predict_probe:
 use rule predict_probe as predict_panel with:
     input:
         features=collect(
-            "<cohort>/regression/panel/round-{round}/features/slides.parquet", round=ROUNDS, allow_missing=True
+            "<cohort>/transcriptome/panel/round-{round}/features/slides.parquet", round=ROUNDS, allow_missing=True
         ),
-        heads=collect("<cohort>/regression/panel/round-{round}/features/head.npz", round=ROUNDS, allow_missing=True),
-        sidecars=collect("<cohort>/regression/panel/round-{round}/model.json", round=ROUNDS, allow_missing=True),
-        labels="<cohort>/regression/labels.parquet",
-        genes="<cohort>/regression/genes.tsv",
+        heads=collect("<cohort>/transcriptome/panel/round-{round}/features/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/panel/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        labels="<cohort>/transcriptome/labels.parquet",
+        genes="<cohort>/transcriptome/genes.tsv",
         splits=SPLITS,
     output:
-        predictions="<cohort>/regression/panel/predictions.parquet",
-        measured="<cohort>/regression/panel/measured.parquet",
-        fates="<cohort>/regression/panel/fates.tsv",
+        predictions="<cohort>/transcriptome/panel/predictions.parquet",
+        measured="<cohort>/transcriptome/panel/measured.parquet",
+        fates="<cohort>/transcriptome/panel/fates.tsv",
     log:
         "<cohort>/logs/predict_genes/panel.log",
     benchmark:

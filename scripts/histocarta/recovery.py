@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,42 +23,15 @@ from scipy.stats import binom
 from histocarta.errors import InputError
 from histocarta.evaluation import spearman
 from histocarta.files import read_json, read_table, write_table
+from histocarta.gene_recovery import gene_checks, gene_figures
+from histocarta.recovery_figures import NAN, Check, Figure
 
-NAN = float("nan")
 AUC, MAP, HTI, FIT = "test AUC", "map Spearman", "HTI Spearman", "regression Spearman"
 DEMO_AUC, DEMO_SLIDES = 0.75, 20
 DEMO_FIT = 0.5  # Spearman of predicted with measured expression; the noise of the expression leaves about 0.9
 STUDY_AUC, STUDY_HTI = 0.85, 0.7
 STUDY_MAP = 0.3  # 0 is what a model would reach that knows the slide and nothing of its tiles
 COVERAGE, TOLERANCE = 0.95, 0.05  # of an interval, and the risk of failing a run whose intervals hold that coverage
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of one cohort; ``value`` is NaN with a ``reason`` where it cannot be had.
-
-    low, high : 95 % bootstrap interval of an AUC, quartiles over the slides of a map's Spearman, NaN for HTI.
-    n : labelled test slides (AUC), slides with a correlation (map), slides (HTI), test slides (regression).
-    """
-
-    cohort: str
-    trait: str
-    planted: bool
-    figure: str
-    value: float
-    low: float
-    high: float
-    n: int
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A bound, what was found of it, and whether it holds; a NaN holds no bound."""
-
-    bound: str
-    found: str
-    holds: bool
 
 
 def read_cohort(
@@ -92,6 +65,9 @@ def read_cohort(
         if fit.is_file():  # of the studies here the demo has a regression
             figures.append(_fit_figure(read_json(fit), cohort=results.name, trait=trait, planted=trait in planted))
     table = _existing(results / "heterogeneity" / task / "+".join(planted) / "hti.tsv", "run the workflow first")
+    genes = results / "tables" / "regression-probe.parquet"
+    if genes.is_file():
+        figures += gene_figures(read_table(genes), planted=planted, cohort=results.name)
     figures.append(hti_figure(read_table(table), read_table(truth / "slides.tsv"), results.name, "+".join(planted)))
     return figures
 
@@ -133,7 +109,7 @@ def unseen(slides: pd.DataFrame) -> set[str]:
 
 def demo_checks(figures: Sequence[Figure]) -> list[Check]:
     """Each planted trait reaches its AUC, and its Spearman where it is regressed, on at least 20 test slides."""
-    return [
+    bounds = [
         Check(
             f"{one.figure} of {one.trait} >= {least} on >= {DEMO_SLIDES} test slides",
             f"{_number(one.value)} on {one.n}{_because(one.reason)}",
@@ -143,6 +119,7 @@ def demo_checks(figures: Sequence[Figure]) -> list[Check]:
         for one in figures
         if one.figure == figure and one.planted
     ]
+    return [*bounds, *gene_checks(figures)]
 
 
 def study_checks(figures: Sequence[Figure]) -> list[Check]:
@@ -152,7 +129,8 @@ def study_checks(figures: Sequence[Figure]) -> list[Check]:
         chosen = [one for one in figures if one.figure == figure and one.planted]
         for trait in dict.fromkeys(one.trait for one in chosen):
             checks.append(_mean_check([one for one in chosen if one.trait == trait], least=least))
-    return [*checks, _null_check([one for one in figures if one.figure == AUC and not one.planted])]
+    nulls = _null_check([one for one in figures if one.figure == AUC and not one.planted])
+    return [*checks, nulls, *gene_checks(figures)]
 
 
 def fewest_covering(intervals: int) -> int:

@@ -31,7 +31,7 @@ WAYS = {
 def fit_sections(table: str, root: str, study: Mapping[str, Any]) -> list[Section]:
     """Performance, learning curves and, of genes with a model each, maps: all of one tables/regression-{way}.tsv."""
     rows, way = read_table(table), Path(table).stem.removeprefix("regression-")
-    settings, folder = study["tasks"]["regression"], Path(root) / "regression" / way
+    settings, folder = study["tasks"]["regression"], Path(root) / "transcriptome" / way
     sections = [fit_section(rows, folder, way=way, centre=settings["labels"]["centre"])]
     if way == "panel":
         histories = {int(path.parent.name.removeprefix("round-")): path for path in folder.glob("round-*/history.csv")}
@@ -50,7 +50,7 @@ def fit_sections(table: str, root: str, study: Mapping[str, Any]) -> list[Sectio
 def fit_section(rows: pd.DataFrame, folder: Path, *, way: str, centre: str | None) -> Section:
     """What was left out, the table of fits, their distribution where there are many, and a scatter of the best.
 
-    ``rows``: the way's table as text; ``folder``: regression/{way} of the cohort.
+    ``rows``: the way's table as text; ``folder``: transcriptome/{way} of the cohort.
     """
     tested = rows[rows["status"] == "ok"]
     blocks: list[Block] = [Note(f"Way «{way}»: {WAYS[way]}.{_of_network(folder)}"), *_left_out(rows)]

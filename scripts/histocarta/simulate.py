@@ -1,8 +1,9 @@
 """Who is in a synthetic cohort and what was planted in it: patients, traits, hazards, faulty slides, and the truth.
 
 Two latent fields shape each slide's morphology (simulate_tissue). A patient's bulk expression of traits ``A`` and
-``B`` is the log of the field's mean over the tissue plus noise; the trait ``noise`` follows nothing; the hazard grows
-with the true heterogeneity. ``python -m histocarta.simulate --output data/demo`` writes the sheets of a study:
+``B`` is the log of the field's mean over the tissue plus noise; the trait ``noise`` and the genes ``null…`` follow
+nothing; the hazard grows with the true heterogeneity. ``python -m histocarta.simulate --output data/demo`` writes the
+sheets of a study:
 
     slides.tsv  expression.tsv (traits × patients, log2)  clinical.tsv (months)  traits.tsv  spots.tsv  slides/*.svs
     truth/cells.tsv  truth/slides.tsv  truth/patients.tsv  truth/recipe.json
@@ -46,11 +47,12 @@ class Recipe:
     median_months: float = 40.0
     follow_up_months: tuple[float, float] = (18.0, 140.0)
     spot_slides: int = 4
+    null_genes: int = 200  # beside the trait «noise»: enough to see whether p-values hold what they promise
 
 
 PRESETS = {
     "demo": Recipe(patients=80),
-    "small": Recipe(patients=20, spot_slides=1),
+    "small": Recipe(patients=20, spot_slides=1, null_genes=0),
     "recovery": Recipe(patients=160),
 }
 
@@ -68,6 +70,7 @@ def simulate_cohort(*, output: str | Path, recipe: Recipe, seed: int, processes:
     slides = pd.DataFrame([truth.summary for truth in truths])
     patients = slides.groupby("patient")[["mean_A", "mean_B", "hti"]].mean().join(shares)
     expression = measure_expression(rng, patients=patients, recipe=recipe)
+    expression = pd.concat([expression, draw_null_genes(patients.index, recipe=recipe, seed=seed)])
     clinical, patients["log_hazard"] = follow_up(rng, heterogeneity=patients["hti"], recipe=recipe)
 
     files = pd.DataFrame(
@@ -139,6 +142,13 @@ def measure_expression(rng: np.random.Generator, *, patients: pd.DataFrame, reci
     }
     rows["noise"] = rng.normal(3, 1, len(patients))
     return pd.DataFrame.from_dict(rows, orient="index", columns=patients.index).round(4)
+
+
+def draw_null_genes(patients: pd.Index, *, recipe: Recipe, seed: int) -> pd.DataFrame:
+    """Genes that follow nothing, traits × patients, log2; a stream of their own leaves all else as it was."""
+    rng = np.random.default_rng([seed, 3])
+    names = [f"null{number:03d}" for number in range(1, 1 + recipe.null_genes)]
+    return pd.DataFrame(rng.normal(5, 1, (len(names), len(patients))).round(4), index=names, columns=patients)
 
 
 def follow_up(rng: np.random.Generator, *, heterogeneity: pd.Series, recipe: Recipe) -> tuple[pd.DataFrame, pd.Series]:

@@ -173,7 +173,8 @@ def test_expression_is_the_log_of_the_mean_field(cohort):
     np.testing.assert_allclose(exact.loc["A"], [0, 1, 5])
     np.testing.assert_allclose(exact.loc["B"], [2, 3, 4])
     measured = table(cohort / "expression.tsv").set_index("trait")
-    assert list(measured.index) == list(table(cohort / "traits.tsv")["trait"]) == ["A", "B", "noise"]
+    assert list(table(cohort / "traits.tsv")["trait"]) == ["A", "B", "noise"]
+    assert list(measured.index) == ["A", "B", "noise", *(f"null{number:03d}" for number in range(1, 201))]
     truth = table(cohort / "truth" / "patients.tsv").set_index("patient").loc[measured.columns]
     for trait in ("A", "B"):
         assert spearmanr(measured.loc[trait], truth[f"mean_{trait}"])[0] > 0.8

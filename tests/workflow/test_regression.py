@@ -74,8 +74,8 @@ def test_all_genes_at_once_have_the_same_table(finished):
         assert tables[way]["status"].to_dict() == {"A": "ok", "B": "ok", "noise": "ok", FLAT: "excluded"}
         assert tables[way].loc[FLAT, "code"] == "B-VARIANCE"
         assert (tables[way].loc[["A", "B"], "test_rho"] > 0.5).all(), tables[way].T.to_string()
-        same = read_table(folder / f"results/tiny/regression/{way}/measured.parquet").set_index("slide")["A"]
-        own = read_table(folder / "results/tiny/regression/per-gene/measured.parquet").set_index("slide")["A"]
+        same = read_table(folder / f"results/tiny/transcriptome/{way}/measured.parquet").set_index("slide")["A"]
+        own = read_table(folder / "results/tiny/transcriptome/per-gene/measured.parquet").set_index("slide")["A"]
         assert same.sort_index().equals(own.sort_index())
 
 
