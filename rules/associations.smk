@@ -36,6 +36,7 @@ rule tabulate_associations:
         measured="<cohort>/transcriptome/{way}/measured.parquet",
         fates="<cohort>/transcriptome/{way}/fates.tsv",
         splits=splits_of_regression,
+        controls=controls_of_regression,
     output:
         table=report(
             "<cohort>/tables/regression-{way}.tsv",
@@ -51,6 +52,7 @@ rule tabulate_associations:
     conda:
         "../envs/statistics.yaml"
     params:
+        itself=control_of_way,
         unit=STUDY.splits[STUDY.tasks["regression"].scheme].unit,
         version=VERSION["associations"],
     script:

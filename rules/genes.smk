@@ -7,3 +7,4 @@ if "regression" in STUDY.tasks:
     if STUDY.tasks["regression"].transcriptome:
 
         include: "transcriptome.smk"
+        include: "controls.smk"

@@ -39,6 +39,19 @@ def splits_of_regression(wildcards):
     return splits_of_scheme(wildcards.cohort, STUDY.tasks["regression"].scheme)
 
 
+def controls_of_regression(wildcards):
+    """What the controls predict of all genes, where the study predicts them at once."""
+    controls = "results/{cohort}/transcriptome/controls/predictions.parquet"
+    return controls.format(**wildcards) if STUDY.tasks["regression"].transcriptome else []
+
+
+def control_of_way(wildcards):
+    """The control that a way itself is: a probe of a network that is not trained."""
+    task = STUDY.tasks["regression"]
+    trained = task.model.weights or (task.transcriptome and task.transcriptome.features)
+    return "untrained" if wildcards.way == "probe" and not trained else None
+
+
 def wanted_genes():
     """The genes that are to be predicted at once; None: all of the expression table."""
     genes = STUDY.tasks["regression"].transcriptome.genes

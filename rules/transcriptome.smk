@@ -12,6 +12,13 @@ SPLITS = collect(f"<cohort>/splits/{REGRESSION.scheme}/round-{{round}}.tsv", rou
 UNIT = STUDY.splits[REGRESSION.scheme].unit
 
 
+def features_call():
+    """What :func:`histocarta.features.extract_features` is told of the study's network."""
+    asked = REGRESSION.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"})
+    model = REGRESSION.model
+    return asked | {"network": model.model_dump(), "pooling": model.pooling, "seed": STUDY.seed}
+
+
 rule label_genes:
     input:
         expression="<cohort>/sheets/expression.parquet",
@@ -97,8 +104,7 @@ rule extract_probe_features:
         gpu=min(1, REGRESSION.training.gpus),
         mem_mb=scoring_mb(size=REGRESSION.model.size, batch=REGRESSION.training.batch),
     params:
-        call=REGRESSION.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"})
-        | {"network": REGRESSION.model.model_dump(), "pooling": REGRESSION.model.pooling, "seed": STUDY.seed},
+        call=features_call(),
         version=VERSION["features"],
     script:
         "../scripts/extract_features.py"

@@ -8,4 +8,5 @@ with recorded(snakemake.log[0]):
         **snakemake.input,
         **snakemake.output,
         unit=snakemake.params.unit,
+        itself=snakemake.params.itself,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from histocarta.controls import NAMES, steiger
 from histocarta.correlations import associate_columns
 from histocarta.evaluation import NAN, benjamini_hochberg
 from histocarta.files import read_table, write_table
@@ -11,10 +12,20 @@ from histocarta.splits import patients_on_both_sides
 
 FIGURES = ("n", "rho", "p", "r2")
 PARTS = ("validation", "test")
+Q = 0.05
 
 
 def tabulate_associations(
-    *, predictions: str, measured: str, fates: str, splits: list[str], table: str, parquet: str, unit: str
+    *,
+    predictions: str,
+    measured: str,
+    fates: str,
+    splits: list[str],
+    table: str,
+    parquet: str,
+    unit: str,
+    controls: str | list[str] = (),
+    itself: str | None = None,
 ) -> None:
     """Write one row per trait, in the order of ``fates``, as .tsv and .parquet: Spearman, p, FDR and R² of each part.
 
@@ -24,6 +35,11 @@ def tabulate_associations(
     ``test_sample_…`` counts a measured sample once that has several slides; ``…_rounds_…`` is the mean over the rounds'
     own models, and of the validation part, which changes from round to round, the only figure but with one round.
     Traits without a model keep their row with status and reason.
+
+    ``controls`` (:mod:`histocarta.controls`; none: no such columns): of each but ``itself``, which the way is, its
+    rho, ``control_…``, and Steiger's one-sided p that the prediction is no better, ``control_…_p``, on the test slides.
+    ``predictable`` says whether a gene has a positive rho with an FDR below ``Q`` and beats each control with p below
+    ``Q``: all of them must be beaten, so that no correction for their number is due.
     """
     told, scores = read_table(fates), read_table(predictions)
     tried = (told["status"] == "ok").to_numpy()
@@ -46,6 +62,12 @@ def tabulate_associations(
             columns["test_reason"] = whole["reason"]
         for name, values in columns.items():
             frame.loc[tried, name] = values
+    if controls:
+        tested = scores[(scores["round"] == MEAN) & (scores["part"] == "test")]
+        held = _against_controls(tested, truth, read_table(controls), names=names, itself=itself)
+        for name, values in held.items():
+            frame.loc[tried, name] = values
+        frame["predictable"] = _is_predictable(frame, list(held))
     frame["variance"] = NAN
     frame.loc[tried, "variance"] = gene_matrix(truth, names).var(axis=0) if len(truth) else NAN
     frame["n_tests"] = int(tried.sum())
@@ -54,6 +76,32 @@ def tabulate_associations(
     frame["test_reason"] = frame["test_reason"].astype(object).where(tried, "") if "test_reason" in frame else ""
     write_table(frame, table)
     write_table(frame, parquet)
+
+
+def _against_controls(
+    slides: pd.DataFrame, truth: pd.DataFrame, controls: pd.DataFrame, *, names: pd.Series, itself: str | None
+) -> dict[str, np.ndarray]:
+    """rho of each control on the ``slides`` and Steiger's p against it, per gene; NaN of a gene that it lacks."""
+    score, value = gene_matrix(slides, names), gene_matrix(truth.reindex(slides["slide"]), names)
+    own = associate_columns(score, value)
+    found: dict[str, np.ndarray] = {}
+    for name in (name for name in NAMES if name != itself):
+        rows = controls[controls["control"] == name].set_index("slide").reindex(index=slides["slide"], columns=names)
+        other = rows.to_numpy(float)
+        alone, between = associate_columns(other, value)["rho"], associate_columns(score, other)["rho"]
+        found[f"control_{name}"] = alone.to_numpy()
+        # A control that says the same of all slides has no rank correlation: nothing is what must be beaten.
+        known = np.where(np.isfinite(other).all(axis=0), 0.0, NAN)
+        p = steiger(own["rho"], alone.fillna(0) + known, between.fillna(0), n=own["n"])
+        found[f"control_{name}_p"] = p
+    return found
+
+
+def _is_predictable(frame: pd.DataFrame, held: list[str]) -> pd.Series:
+    """Whether a gene's rho is significant and beats all controls; blank where it has no model or no control."""
+    p = frame[[name for name in held if name.endswith("_p")]]
+    found = (frame["test_rho"] > 0) & (frame["test_fdr"] < Q) & (p < Q).all(axis=1)
+    return found.astype("boolean").where(frame["status"].eq("ok") & p.notna().any(axis=1), pd.NA)
 
 
 def _by_round(

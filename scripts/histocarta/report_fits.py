@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 
 from histocarta import figures, fit_figures
+from histocarta.associations import Q
 from histocarta.codes import LEDGER
 from histocarta.files import read_json, read_table
 from histocarta.predictions import MEAN
@@ -21,6 +22,13 @@ MANY = 20  # tested genes that are worth a histogram
 _COLUMNS = (
     "trait", "slides", "Spearman ρ", "p", "FDR", "R²", "ρ, mean of rounds", "samples", "ρ by sample", "remark",
 )  # fmt: skip
+CONTROLS = {
+    "colour": "mean colour, and its spread between tiles",
+    "nuclei": "density and share of nuclei",
+    "tiles": "number of tiles",
+    "untrained": "an untrained network",
+    "shuffled": "this network's features, values shuffled",
+}
 WAYS = {
     "per-gene": "a network for each gene",
     "panel": "one network with an output per gene",
@@ -58,6 +66,7 @@ def fit_section(rows: pd.DataFrame, folder: Path, *, way: str, centre: str | Non
         best = tested.loc[pd.to_numeric(tested["test_rho"]).sort_values(ascending=False, kind="stable").index[:BEST]]
         shown = tested if len(tested) <= BEST else best
         blocks += [_table(shown, many=len(shown) < len(tested)), _reading(tested, centre=centre)]
+        blocks += _controls(tested)
         if len(tested) >= MANY:
             blocks += _distribution(tested)
         names = shown_traits(tested, by="test_rho") if len(tested) <= MANY else best["trait"].tolist()
@@ -125,6 +134,26 @@ def _reading(tested: pd.DataFrame, *, centre: str | None) -> Note:
         "variance that is left: below 0 the mean of the test slides would have been nearer. FDR: Benjamini–Hochberg "
         f"over all {tested['n_tests'].iloc[0]} genes that were tried.{centred}"
     )
+
+
+def _controls(tested: pd.DataFrame) -> list[Block]:
+    """What the controls reach, and how many genes beat all of them."""
+    if "predictable" not in tested:
+        return []
+    names = [name.removeprefix("control_") for name in tested if name.startswith("control_") and name[-2:] != "_p"]
+    rows = []
+    for name in names:
+        rho, p = (pd.to_numeric(tested[f"control_{name}{end}"]) for end in ("", "_p"))
+        rows.append((CONTROLS[name], number(str(rho.median())), number(str(rho.max())), int((p < Q).sum())))
+    count = int((tested["predictable"] == "True").sum())
+    own = " This way is itself the control «untrained network»." if "untrained" not in names else ""
+    return [
+        Table(("control", "median ρ", "highest ρ", f"genes that beat it, p < {Q}"), rows, "Against controls"),
+        Note(
+            f"{count} of {len(tested)} genes are called predictable: ρ > 0 with an FDR below {Q}, and better than each "
+            f"control by Steiger's test.{own}"
+        ),
+    ]
 
 
 def _distribution(tested: pd.DataFrame) -> list[Block]:

@@ -19,6 +19,7 @@ VERSION = {
     "features": 1,
     "probe": 1,
     "genes_predicted": 1,
+    "controls": 1,
     "train": 2,
     "predict": 1,
     "vote_consensus": 2,
