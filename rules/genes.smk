@@ -8,3 +8,4 @@ if "regression" in STUDY.tasks:
 
         include: "transcriptome.smk"
         include: "controls.smk"
+        include: "rois.smk"

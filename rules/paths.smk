@@ -85,6 +85,18 @@ def spots_of_cohort(wildcards):
     return STUDY.cohorts[wildcards.cohort].spots
 
 
+def rois_of_cohort(wildcards):
+    """The cohort's table of regions in which many genes were measured."""
+    return STUDY.cohorts[wildcards.cohort].rois
+
+
+def spatial_tables_of_cohort(wildcards):
+    """How far all genes are predicted in place, where the cohort has regions and the study such ways."""
+    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
+    tables = collect("results/{cohort}/tables/spatial-{way}.tsv", cohort=wildcards.cohort, way=ways)
+    return tables if rois_of_cohort(wildcards) else []
+
+
 def placed_spots_of_task(wildcards):
     """The cohort's spots on the tiles of the task's layout."""
     return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/spots.parquet"

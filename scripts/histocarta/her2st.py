@@ -91,16 +91,18 @@ def prepare_study(
     expression = log_cpm(bulk)
     measured = expression.loc[:, (bulk > 0).mean() >= 0.5]
     listed = measured.join(expression[[trait for trait in traits if trait not in measured]])
+    in_place = pd.concat([_log_shares(section.counts, list(listed)) for section in loaded.values()])
+    rois = pd.concat([spots.reset_index(drop=True), in_place.astype(np.float32).reset_index(drop=True)], axis=1)
     for trait in controls:
         listed[f"{trait}_shuffled"] = shuffle_within(
             expression[trait].to_numpy(), cores["patient"].to_numpy(), seed=(seed, zlib.crc32(trait.encode()))
         )
-    for trait in traits:
-        spots[trait] = np.concatenate([_log_share(section.counts, trait) for section in loaded.values()])
+    spots = spots.assign(**{trait: in_place[trait].to_numpy() for trait in traits})
     spots = spots.assign(**{f"{trait}_shuffled": spots[trait] for trait in controls})
     write_table(cores.drop(columns=["section", "n_spots"]), output / "slides.tsv")
     write_table(listed.round(5).T.rename_axis("trait").reset_index(), output / "expression.tsv")
     write_table(spots[spots["slide"] != ""].round(5), output / "spots.tsv")
+    write_table(rois[rois["slide"] != ""], output / "rois.parquet")
     asked = [name for trait in traits for name in (trait, f"{trait}_shuffled") if name == trait or trait in controls]
     write_table(pd.DataFrame({"trait": asked}), output / "traits.tsv")
     return cores
@@ -108,11 +110,8 @@ def prepare_study(
 
 def read_section(folder: Path, name: str) -> Section:
     """Counts, positions and image path of one section; spots without counts or without a position are left out."""
-    image, counts_file, spots_file = (
-        folder / "images" / f"{name}.jpg",
-        folder / "counts" / f"{name}.tsv.gz",
-        folder / "spots" / f"{name}.tsv",
-    )
+    files = (f"images/{name}.jpg", f"counts/{name}.tsv.gz", f"spots/{name}.tsv")
+    image, counts_file, spots_file = (folder / file for file in files)
     for path in (image, counts_file, spots_file):
         if not path.is_file():
             raise InputError(f"Expected {path}, found no such file; give the folder that holds her2st/ as --data")
@@ -291,9 +290,10 @@ def _cut_section(name: str, spots: np.ndarray, placement: Placement, origin: tup
     return table[kept].astype({"row": int, "col": int, "x": int, "y": int})
 
 
-def _log_share(counts: pd.DataFrame, trait: str) -> np.ndarray:
-    """log(1 + counts per 10,000) of one gene at each spot."""
-    return np.log1p(1e4 * counts[trait] / counts.sum(axis=1)).to_numpy()
+def _log_shares(counts: pd.DataFrame, genes: Sequence[str]) -> pd.DataFrame:
+    """log(1 + counts per 10,000), spots × genes; a gene that the section's table lacks was not counted once."""
+    shares = counts.reindex(columns=genes, fill_value=0).div(counts.sum(axis=1), axis=0)
+    return np.log1p(1e4 * shares)
 
 
 if __name__ == "__main__":

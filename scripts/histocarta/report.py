@@ -9,6 +9,7 @@ from histocarta.report_fits import fit_sections
 from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
 from histocarta.report_models import learning_section, performance_section, shown_traits
 from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
+from histocarta.report_rois import spatial_section
 from histocarta.report_settings import settings_section
 from histocarta.report_survival import survival_section
 from histocarta.tasks import TASKS
@@ -25,6 +26,7 @@ def write_report(
     heterogeneity: list[str],
     survival: list[str],
     spots: list[str],
+    spatial: list[str],
     report: str,
     study: dict[str, Any],
     cohort: str,
@@ -33,8 +35,8 @@ def write_report(
     """Write the report of one cohort whose results lie under ``root``.
 
     ``manifests`` (one per layout), ``tables`` (one per task), ``heterogeneity`` (hti.tsv per set of traits),
-    ``survival`` (survival.json likewise) and ``spots`` (spots.json per trait) name what there is to show; pictures are
-    looked up beside them. Names from sheets are escaped.
+    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait) and ``spatial`` (tables/spatial-{way}.tsv)
+    name what there is to show; pictures are looked up beside them. Names from sheets are escaped.
     """
     sections = [cohort_section(ledger, flow), *(slide_section(path, root) for path in manifests)]
     mixed = {_task_of(path) for path in tables if not is_independent(path)}
@@ -47,6 +49,7 @@ def write_report(
         sections.append(_marked(survival_section(path), Path(path).parents[1].name in mixed))
     if spots:
         sections.append(_marked(spot_section(spots), bool({Path(path).parents[1].name for path in spots} & mixed)))
+    sections += [_marked(spatial_section(path), "regression" in mixed) for path in spatial]
     sections.append(settings_section(study))
     write_page(report, cohort=cohort, study=study, sections=sections)
 

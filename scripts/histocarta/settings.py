@@ -37,6 +37,9 @@ class Cohort(Section):
     spots: str | None = Field(
         None, description="expression measured in place: slide, section, x_px, y_px, total and the traits"
     )
+    rois: str | None = Field(
+        None, description="many genes measured in regions (Parquet): slide, section, x_px, y_px, side_um and the genes"
+    )
     time_unit: Literal["days", "months", "years"] = Field("months", description="unit of the clinical sheet's times")
     sample_types: list[Annotated[str, StringConstraints(pattern=r"^\d\d$")]] = Field(
         ["01"], min_length=1, description="TCGA sample types in order of preference (01 primary, 02 recurrent, 06 …)"

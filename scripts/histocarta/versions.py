@@ -20,6 +20,7 @@ VERSION = {
     "probe": 1,
     "genes_predicted": 1,
     "controls": 1,
+    "rois": 1,
     "train": 2,
     "predict": 1,
     "vote_consensus": 2,

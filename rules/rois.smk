@@ -1,0 +1,81 @@
+# Reads:  a cohort's table of regions in which expression was measured, the tiles' features and the heads of probe and panel.
+# Writes: {layout}/rois.parquet: the tiles of every region; tables/spatial-{way}: how far genes are predicted in place.
+
+
+rule place_rois:
+    input:
+        rois=rois_of_cohort,
+        sites=collect("<cohort>/slides/{slide}/{layout}/sites.parquet", slide=slides_of_cohort, allow_missing=True),
+    output:
+        placed="<cohort>/{layout}/rois.parquet",
+    log:
+        "<cohort>/logs/place_rois/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/place_rois/{layout}.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        slides=slides_of_cohort,
+        tiling=tiling_settings,
+        version=VERSION["rois"],
+    script:
+        "../scripts/place_rois.py"
+
+
+rule validate_probe:
+    input:
+        rois=rois_of_cohort,
+        placed=f"<cohort>/{REGRESSION.layout}/rois.parquet",
+        places=["<cohort>/transcriptome/probe/features/places.parquet"],
+        tiles=["<cohort>/transcriptome/probe/features/tiles.npy"],
+        heads=collect("<cohort>/transcriptome/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        genes="<cohort>/transcriptome/genes.tsv",
+        splits=SPLITS,
+    output:
+        table=report(
+            "<cohort>/tables/spatial-probe.tsv",
+            caption="captions/spatial.rst",
+            category="Spatial validation",
+            labels={"way": "probe"},
+        ),
+        parquet_table="<cohort>/tables/spatial-probe.parquet",
+    log:
+        "<cohort>/logs/validate_rois/probe.log",
+    benchmark:
+        "<cohort>/benchmarks/validate_rois/probe.txt"
+    conda:
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        standardise=REGRESSION.labels.standardise,
+        version=VERSION["rois"],
+    script:
+        "../scripts/validate_rois.py"
+
+
+use rule validate_probe as validate_panel with:
+    input:
+        rois=rois_of_cohort,
+        placed=f"<cohort>/{REGRESSION.layout}/rois.parquet",
+        places=collect(
+            "<cohort>/transcriptome/panel/round-{round}/features/places.parquet", round=ROUNDS, allow_missing=True
+        ),
+        tiles=collect("<cohort>/transcriptome/panel/round-{round}/features/tiles.npy", round=ROUNDS, allow_missing=True),
+        heads=collect("<cohort>/transcriptome/panel/round-{round}/features/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/panel/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        genes="<cohort>/transcriptome/genes.tsv",
+        splits=SPLITS,
+    output:
+        table=report(
+            "<cohort>/tables/spatial-panel.tsv",
+            caption="captions/spatial.rst",
+            category="Spatial validation",
+            labels={"way": "panel"},
+        ),
+        parquet_table="<cohort>/tables/spatial-panel.parquet",
+    log:
+        "<cohort>/logs/validate_rois/panel.log",
+    benchmark:
+        "<cohort>/benchmarks/validate_rois/panel.txt"

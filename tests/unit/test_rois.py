@@ -1,0 +1,129 @@
+"""Genes predicted in regions: which tiles a region has, whose predictions count, and what is said of each gene."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from histocarta.errors import InputError
+from histocarta.files import read_table, write_json, write_table
+from histocarta.report_page import Table
+from histocarta.report_rois import spatial_section
+from histocarta.rois import place_rois, validate_rois
+
+WIDTH = 40  # level-0 px of a tile of 20 px at 1 µm: 0.5 µm per level-0 px
+
+
+def sites(folder, *, lost=()):
+    """4 x 4 tiles from (100, 200) on; those in ``lost`` are not kept."""
+    row, col = np.divmod(np.arange(16), 4)
+    table = pd.DataFrame({"row": row, "col": col, "x": 100 + col * WIDTH, "y": 200 + row * WIDTH, "width_px": WIDTH})
+    table["kept"] = [(r, c) not in lost for r, c in zip(row, col, strict=True)]
+    write_table(table, folder / "sites.parquet")
+    return str(folder / "sites.parquet")
+
+
+def placed(folder, rois, **changes):
+    write_table(pd.DataFrame(rois), folder / "rois.parquet")
+    arguments = {"rois": str(folder / "rois.parquet"), "slides": ["s"], "sites": [sites(folder, **changes)]}
+    place_rois(**arguments, placed=str(folder / "placed.parquet"), size=20, mpp=1.0)
+    table = read_table(folder / "placed.parquet")
+    return {roi: sorted(zip(rows["row"], rows["col"], strict=True)) for roi, rows in table.groupby("roi")}
+
+
+def test_a_region_is_the_tile_under_its_centre_or_those_in_its_square(tmp_path):
+    where = {"slide": ["s", "s", "s"], "section": "x", "x_px": [150.0, 180.0, 130.0], "y_px": [290.0, 280.0, 210.0]}
+    assert placed(tmp_path, where) == {0: [(2, 1)], 1: [(1, 1), (1, 2), (2, 1), (2, 2)], 2: [(0, 0)]}
+    # The second lies on four tiles' corner. Squares of 40 µm are 80 px: the tiles whose centres lie in them.
+    sides = placed(tmp_path, where | {"side_um": [0.0, 40.0, 20.0]})
+    assert sides == {0: [(2, 1)], 1: [(1, 1), (1, 2), (2, 1), (2, 2)], 2: [(0, 0)]}
+
+
+def test_a_region_keeps_what_is_left_of_it(tmp_path):
+    where = {"slide": ["s", "s"], "section": "x", "x_px": [180.0, 120.0], "y_px": [280.0, 220.0], "side_um": 40.0}
+    found = placed(tmp_path, where, lost={(1, 1), (0, 0), (0, 1), (1, 0)})
+    assert found == {0: [(1, 2), (2, 1), (2, 2)]}
+
+
+def test_regions_of_no_slide_and_tables_without_places_are_refused(tmp_path):
+    where = {"slide": ["t"], "section": "x", "x_px": [150.0], "y_px": [290.0]}
+    with pytest.raises(InputError, match="found none of 1; name slides in both alike"):
+        placed(tmp_path, where)
+    with pytest.raises(InputError, match="found no section"):
+        placed(tmp_path, {"slide": ["s"], "x_px": [1.0], "y_px": [1.0]})
+
+
+@pytest.fixture
+def study(tmp_path):
+    """20 slides of 5 sections with 6 regions each; slides 0-9 test. Gene A is what feature 0 says, B its opposite."""
+    rng = np.random.default_rng(0)
+    slides = [f"s{n:02d}" for n in range(20)]
+    where = pd.DataFrame({"slide": np.repeat(slides, 6), "row": np.tile(np.arange(6), 20), "col": 0})
+    where["roi"], where["section"] = np.arange(120), [f"x{n // 6 % 5}" for n in range(120)]
+    write_table(where[["roi", "slide", "section", "row", "col"]], tmp_path / "placed.parquet")
+    features = rng.normal(size=(120, 3)).astype(np.float16)
+    np.save(tmp_path / "tiles.npy", features)
+    write_table(where[["slide", "row", "col"]], tmp_path / "places.parquet")
+    for number, weight in ((1, 1.0), (2, 3.0)):
+        weights = np.array([[weight, weight, 0], [0, 0, 0], [0, 0, weight]])
+        np.savez(tmp_path / f"head-{number}.npz", weights=weights, intercept=np.zeros(3))
+        write_json({"round": number, "code": "", "reason": ""}, tmp_path / f"model-{number}.json")
+        part = ["test"] * 10 + ["train"] * 10
+        table = pd.DataFrame({"slide": slides, "patient": slides, "unit": slides, "part": part, "round": number})
+        write_table(table, tmp_path / f"round-{number}.tsv")
+    told = pd.DataFrame({"trait": ["A", "B", "C"], "status": "ok", "code": "", "reason": "", "mean": 10.0, "sd": 2.0})
+    lost = pd.DataFrame([{"trait": "flat", "status": "excluded", "code": "B-VARIANCE", "reason": "flat"}])
+    write_table(pd.concat([lost, told]), tmp_path / "genes.tsv")
+    values = pd.DataFrame({"slide": where["slide"], "section": where["section"], "x_px": 0.0, "y_px": 0.0})
+    signal = features[:, 0].astype(float)
+    values["A"] = signal + rng.normal(0, 0.3, 120)
+    values["B"] = -signal + rng.normal(0, 0.3, 120)
+    values.loc[where["slide"] >= "s10", "A"] = 99.0  # training slides must not count
+    write_table(values, tmp_path / "rois.parquet")
+    return tmp_path
+
+
+def validated(folder, **changes):
+    named = {"rois": "rois.parquet", "placed": "placed.parquet", "genes": "genes.tsv", "table": "t.tsv"}
+    paths = {key: str(folder / name) for key, name in (named | {"parquet_table": "t.parquet"}).items()}
+    rounds = {"heads": "head-{}.npz", "sidecars": "model-{}.json", "splits": "round-{}.tsv"}
+    paths |= {key: [str(folder / name.format(number)) for number in (1, 2)] for key, name in rounds.items()}
+    paths |= {"places": [str(folder / "places.parquet")], "tiles": [str(folder / "tiles.npy")]}
+    validate_rois(**paths | changes, standardise=True)
+    return read_table(folder / "t.parquet").set_index("trait")
+
+
+def test_a_slope_has_its_sign_and_training_slides_do_not_count(study):
+    table = validated(study)
+    assert table["n"].dropna().unique().tolist() == [60] and table["groups"].dropna().unique().tolist() == [5]
+    # Predictions are 2 x the mean of the rounds' 1 and 3 times the feature, so the slope is a quarter.
+    assert table.loc["A", "slope"] == pytest.approx(0.25, abs=0.03) and table.loc["A", "fdr"] < 1e-6
+    assert (table.loc["A", "direction"], table.loc["B", "direction"]) == ("positive", "negative")
+    assert table.loc["A", "section_rho"] > 0.8 and table.loc["A", "sections_positive"] == 5
+    assert table.loc["B", "section_rho"] < -0.8 and table.loc["B", "sections_positive"] == 0
+    assert table.loc["C", "reason"] == "not measured in the regions" and np.isnan(table.loc["C", "p"])
+    assert "flat" not in table.index
+
+
+def test_a_round_without_a_model_is_not_heard(study):
+    write_json({"round": 2, "code": "M-NAN", "reason": "it diverged"}, study / "model-2.json")
+    assert validated(study).loc["A", "slope"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_where_no_round_has_a_model_every_gene_says_so(study):
+    for number in (1, 2):
+        write_json({"round": number, "code": "M-NAN", "reason": "it diverged"}, study / f"model-{number}.json")
+    table = validated(study)
+    assert table["p"].isna().all() and table.loc["A", "reason"] == "0 regions in 0 groups, need 3 in 2"
+    assert "No gene was both predicted" in spatial_section(str(study / "t.tsv")).blocks[0].text
+
+
+def test_tiles_without_features_are_an_error(study):
+    write_table(read_table(study / "places.parquet").iloc[1:], study / "places.parquet")
+    with pytest.raises(InputError, match="found one of s00 missing"):
+        validated(study)
+
+
+def test_the_report_counts_both_directions(study):
+    validated(study)
+    section = spatial_section(str(study / "t.tsv"))
+    counts = next(block for block in section.blocks if isinstance(block, Table)).rows
+    assert [count for _, count in counts] == [2, 1, 1, counts[3][1]]
