@@ -52,8 +52,10 @@ her2st her2st-small: .venv/ready
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/$@ $(if $(filter %-small,$@),--small)
 	$(SNAKEMAKE) --configfile config/$@.yaml
 	$(if $(filter %-small,$@),,$(SNAKEMAKE) --configfile config/her2st-leave-one-patient-out.yaml)
+	$(if $(filter %-small,$@),,$(SNAKEMAKE) --configfile config/her2st-transcriptome.yaml)
 	@echo "Report: $(CURDIR)/results/$@/report.html"
 	$(if $(filter %-small,$@),,@echo "Each patient by the other's model: $(CURDIR)/results/her2st-leave-one-patient-out/report.html")
+	$(if $(filter %-small,$@),,@echo "All genes: $(CURDIR)/results/her2st-transcriptome/report.html")
 
 # Hours: five synthetic cohorts, and whether what was planted in them is found again; some of them: SEEDS="1 2".
 COHORTS := 1 2 3 4 5
@@ -70,11 +72,15 @@ recovery: .venv/ready $(COHORTS:%=data/recovery-%/slides.tsv)
 soak: .venv/ready
 	KILLS=100 $(BIN)/python -m pytest -m slow tests/workflow/test_killed.py
 
-# The bulk-expression side alone, on the real table of 515 lung adenocarcinoma slides: sheets and survival baselines.
+# The bulk-expression side alone, on the real table of 515 lung adenocarcinoma slides: sheets, survival baselines,
+# differential expression and gene sets.
 tcga-luad-table: .venv/ready
 	$(call need_real_data)
 	$(BIN)/python -m histocarta.luad_table --data $(REAL_DATA) --output data/tcga-luad-table
-	$(SNAKEMAKE) results/tcga-luad-table/survival/KRAS+EGFR+CD274/bulk.json --configfile config/tcga-luad-table.yaml
+	$(SNAKEMAKE) results/tcga-luad-table/survival/KRAS+EGFR+CD274/bulk.json \
+		$(foreach name,sex CD274,results/tcga-luad-table/contrasts/$(name)/enrichment-hallmark.tsv) \
+		$(foreach name,sex CD274,results/tcga-luad-table/contrasts/$(name)/enrichment-kegg.tsv) \
+		--configfile config/tcga-luad-table.yaml
 
 # Ratios, each measured in one run, and at the end whether they meet their targets; quote them with date and machine.
 bench: export REAL_DATA := $(REAL_DATA)

@@ -35,6 +35,7 @@ wildcard_constraints:
 
 include: "rules/common.smk"
 include: "rules/paths.smk"
+include: "rules/gene_paths.smk"
 include: "rules/data.smk"
 include: "rules/slides.smk"
 include: "rules/labels.smk"
@@ -42,6 +43,7 @@ include: "rules/training.smk"
 include: "rules/maps.smk"
 include: "rules/statistics.smk"
 include: "rules/genes.smk"
+include: "rules/contrasts.smk"
 include: "rules/report.smk"
 include: "rules/run.smk"
 

@@ -11,8 +11,8 @@ SLIDES = ["openslide-python", "openslide-bin", "pyvips", "pyvips-binary", "openc
           "tifffile", "imagecodecs", "google-crc32c", "pyarrow", "pandas", "scipy", "scikit-learn", "pillow",
           "matplotlib", "tqdm", "pydantic"]  # fmt: skip
 DOWNLOADS = ["httpx", "tenacity", "tqdm"]
-STATISTICS = ["numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "statsmodels", "lifelines", "matplotlib", "pillow",
-              "opencv-python-headless", "jinja2", "tqdm", "pydantic"]  # fmt: skip
+STATISTICS = ["numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "statsmodels", "lifelines", "gseapy", "matplotlib",
+              "pillow", "opencv-python-headless", "jinja2", "tqdm", "pydantic"]  # fmt: skip
 TENSORFLOW = ["tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scikit-learn", "google-crc32c",
               "tqdm", "pydantic"]  # fmt: skip
 ENVIRONMENTS = {

@@ -29,35 +29,6 @@ def splits_of_task(wildcards):
     return splits_of_scheme(wildcards.cohort, STUDY.tasks[wildcards.task].scheme)
 
 
-def traits_of_regression(wildcards):
-    """The traits that have a regression model each."""
-    return TRAITS["regression"]
-
-
-def splits_of_regression(wildcards):
-    """The split tables of the regression's scheme, all rounds."""
-    return splits_of_scheme(wildcards.cohort, STUDY.tasks["regression"].scheme)
-
-
-def controls_of_regression(wildcards):
-    """What the controls predict of all genes, where the study predicts them at once."""
-    controls = "results/{cohort}/transcriptome/controls/predictions.parquet"
-    return controls.format(**wildcards) if STUDY.tasks["regression"].transcriptome else []
-
-
-def control_of_way(wildcards):
-    """The control that a way itself is: a probe of a network that is not trained."""
-    task = STUDY.tasks["regression"]
-    trained = task.model.weights or (task.transcriptome and task.transcriptome.features)
-    return "untrained" if wildcards.way == "probe" and not trained else None
-
-
-def wanted_genes():
-    """The genes that are to be predicted at once; None: all of the expression table."""
-    genes = STUDY.tasks["regression"].transcriptome.genes
-    return None if genes == "all" else read_traits(genes)
-
-
 def unit_of_task(wildcards):
     """What the task's scheme splits by: patient, section or block."""
     return STUDY.splits[STUDY.tasks[wildcards.task].scheme].unit
@@ -83,18 +54,6 @@ def traits_joined(wildcards):
 def spots_of_cohort(wildcards):
     """The cohort's table of expression measured in place."""
     return STUDY.cohorts[wildcards.cohort].spots
-
-
-def rois_of_cohort(wildcards):
-    """The cohort's table of regions in which many genes were measured."""
-    return STUDY.cohorts[wildcards.cohort].rois
-
-
-def spatial_tables_of_cohort(wildcards):
-    """How far all genes are predicted in place, where the cohort has regions and the study such ways."""
-    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
-    tables = collect("results/{cohort}/tables/spatial-{way}.tsv", cohort=wildcards.cohort, way=ways)
-    return tables if rois_of_cohort(wildcards) else []
 
 
 def placed_spots_of_task(wildcards):
@@ -132,12 +91,6 @@ def tables_of_cohort(wildcards):
     """The tables of performance that the study asks for."""
     names = [table for task in STUDY.tasks.values() for table in task.tables()]
     return collect("results/{cohort}/tables/{name}.tsv", cohort=wildcards.cohort, name=names)
-
-
-def genes_at_once_of_cohort(wildcards):
-    """What became of every gene, by each way that predicts all of them at once."""
-    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
-    return collect("results/{cohort}/transcriptome/{way}/fates.tsv", cohort=wildcards.cohort, way=ways)
 
 
 def of_every_slide(name, *, layouts=tuple(STUDY.layouts)):

@@ -44,6 +44,8 @@ rule write_report:
         survival=survival_of_cohort,
         spots=spot_agreements_of_cohort,
         spatial=spatial_tables_of_cohort,
+        contrasts=contrasts_of_cohort,
+        enrichment=enrichment_of_cohort,
     output:
         report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),
     log:

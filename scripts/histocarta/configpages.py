@@ -26,7 +26,7 @@ the folder that the run is started in. This page is written by `python -m histoc
 | `her2st-leave-one-patient-out.yaml` | the same cores, each patient scored by the other's model (`make her2st`) |
 | `her2st-transcriptome.yaml` | all genes of the same cores by the three ways of `regression` (`make her2st`) |
 | `her2st-small.yaml` | two of the sections, fewer traits and steps (`make her2st-small`) |
-| `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival by expression (`make tcga-luad-table`) |
+| `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival, gene sets (`make tcga-luad-table`) |
 | `panels/pam50.txt` | the PAM50 genes, from which Levy-Jurgenson et al. chose breast cancer genes by variance |
 
 ## The sheets
@@ -82,7 +82,7 @@ def page() -> str:
     sections = {"Study": whole, **whole["$defs"]}
     order = ["Study", "Cohort", "ExpressionTable", "Layout", "Tasks", "Extremes", "Labels", "Vote", "Regression",
              "Values", "Transcriptome", "Model", "Training", "Scheme", "Heterogeneity", "Survival",
-             "Downloads"]  # fmt: skip
+             "Contrast", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 

@@ -29,6 +29,7 @@ Name = Annotated[str, StringConstraints(pattern=f"^{SAFE_NAME.pattern}$")]
 # Stricter than folders need: these three are wildcards that must not be mistaken for one another.
 LayoutName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z]+$")]
+GroupName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9-]+$")]
 SchemeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 TraitName = Annotated[str, StringConstraints(pattern=f"^{TRAIT_NAME.pattern}$")]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -2,10 +2,12 @@
 
 The table repeats a patient's expression and survival on each of its slides; ``censorship`` is 1 where the patient is
 censored, so it is not an event flag. ``python -m histocarta.luad_table --data <folder> --output data/tcga-luad-table``
-writes slides.tsv, expression.tsv (traits × patients), clinical.tsv (months, censorship, age, is_female), traits.tsv.
+writes slides.tsv, expression.tsv (traits × patients), clinical.tsv (months, censorship, age, is_female), traits.tsv,
+and copies the gene sets that lie in genesets/ there.
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +62,9 @@ def prepare_study(
     }
     for name, sheet in progress(sheets.items(), total=len(sheets), what="sheets written"):
         write_table(sheet, output / name)
+    for path in sorted((Path(data) / "genesets").glob("*.gmt")):
+        (output / "genesets").mkdir(exist_ok=True)
+        shutil.copyfile(path, output / "genesets" / path.name)
 
 
 def read_table(path: Path) -> pd.DataFrame:

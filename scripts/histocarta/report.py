@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from histocarta.files import read_json, read_table
+from histocarta.report_contrasts import common_section, contrast_section, enrichment_section
 from histocarta.report_fits import fit_sections
 from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
 from histocarta.report_models import learning_section, performance_section, shown_traits
@@ -27,6 +28,8 @@ def write_report(
     survival: list[str],
     spots: list[str],
     spatial: list[str],
+    contrasts: list[str],
+    enrichment: list[str],
     report: str,
     study: dict[str, Any],
     cohort: str,
@@ -35,8 +38,9 @@ def write_report(
     """Write the report of one cohort whose results lie under ``root``.
 
     ``manifests`` (one per layout), ``tables`` (one per task), ``heterogeneity`` (hti.tsv per set of traits),
-    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait) and ``spatial`` (tables/spatial-{way}.tsv)
-    name what there is to show; pictures are looked up beside them. Names from sheets are escaped.
+    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``spatial`` (tables/spatial-{way}.tsv),
+    ``contrasts`` (contrasts/{contrast}/{source}.tsv) and ``enrichment`` (enrichment-….tsv) name what there is to show;
+    pictures are looked up beside them. Names from sheets are escaped.
     """
     sections = [cohort_section(ledger, flow), *(slide_section(path, root) for path in manifests)]
     mixed = {_task_of(path) for path in tables if not is_independent(path)}
@@ -50,6 +54,11 @@ def write_report(
     if spots:
         sections.append(_marked(spot_section(spots), bool({Path(path).parents[1].name for path in spots} & mixed)))
     sections += [_marked(spatial_section(path), "regression" in mixed) for path in spatial]
+    sections += [contrast_section(path) for path in contrasts if Path(path).stem == "measured"]
+    sections += [
+        _marked(common_section(path), "regression" in mixed) for path in contrasts if Path(path).stem != "measured"
+    ]
+    sections += [enrichment_section(path) for path in enrichment]
     sections.append(settings_section(study))
     write_page(report, cohort=cohort, study=study, sections=sections)
 

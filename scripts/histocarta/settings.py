@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from histocarta.fidelity import Value
 from histocarta.fidelity import choice as fidelity_choice
-from histocarta.kinds import Cut, LayoutName, Name, SchemeName, Section, Share, TaskName, TraitSet
+from histocarta.kinds import Cut, GroupName, LayoutName, Name, SchemeName, Section, Share, TaskName, TraitName, TraitSet
 from histocarta.mpp import MPP_RANGE
 from histocarta.task_settings import Tasks
 
@@ -154,6 +154,23 @@ class Survival(Section):
     covariates: list[str] = Field([], description="columns of the clinical sheet for the Cox model")
 
 
+class Contrast(Section):
+    """Two groups of patients between which genes are compared: by a clinical column, or at a gene's median."""
+
+    column: str | None = Field(None, description="column of the clinical sheet")
+    high: str | None = Field(None, description="its value in the one group; an effect above 0 is higher here")
+    low: str | None = Field(None, description="its value in the other; patients with any other take no part")
+    gene: TraitName | None = Field(None, description="in place of a column: above against not above its median")
+    covariates: list[str] = Field([], description="columns of the clinical sheet for the linear model")
+
+    @model_validator(mode="after")
+    def _groups(self) -> "Contrast":
+        by_column = [value is not None for value in (self.column, self.high, self.low)]
+        if (not all(by_column) or self.gene) and (any(by_column) or not self.gene):
+            raise ValueError("either column with high and low, or gene")
+        return self
+
+
 class Downloads(Section):
     """How the slides of a GDC manifest are fetched."""
 
@@ -185,6 +202,8 @@ class Study(Section):
     tasks: Tasks = Field(description="by name")
     splits: dict[SchemeName, Scheme] = Field(min_length=1, description="schemes by name")
     heterogeneity: list[Heterogeneity] = Field([], description="trait sets")
+    contrasts: dict[GroupName, Contrast] = Field({}, description="differential expression, by name")
+    gene_sets: dict[GroupName, str] = Field({}, description="GMT files of gene sets for enrichment, by name")
     survival: Survival = Field(Survival(), description="survival analysis")
 
     def choice(self, name: str) -> Value:

@@ -21,6 +21,8 @@ VERSION = {
     "genes_predicted": 1,
     "controls": 1,
     "rois": 1,
+    "contrasts": 1,
+    "enrichment": 1,
     "train": 2,
     "predict": 1,
     "vote_consensus": 2,

@@ -26,6 +26,7 @@ SHEETS = Path("data/tcga-luad-table")
 RESULTS = Path("results/tcga-luad-table")
 # Only these rules: without tiling there is nothing that would replace the stand-in.
 RULES = ("prepare_cohort", "split_80_10_10", "label_extremes", "audit_leaks", "analyse_bulk_survival")
+RULES += ("compare_groups", "enrich_contrast")
 
 pytestmark = [
     pytest.mark.real,
@@ -42,6 +43,8 @@ def study(tmp_path_factory):
     targets = [RESULTS / "survival" / "+".join(TRAITS) / "bulk.json", RESULTS / "sheets" / "slides.tsv"]
     targets += [RESULTS / "traits" / trait / "extremes" / "labels.json" for trait in TRAITS]
     targets += [RESULTS / "traits" / "KRAS" / "extremes" / "leaks.json"]
+    contrasts = RESULTS / "contrasts"
+    targets += [contrasts / "sex" / "measured.tsv", contrasts / "CD274" / "enrichment-hallmark.tsv"]
     run_snakemake(folder, targets)
     return folder
 
@@ -164,3 +167,25 @@ def test_baselines_are_what_lifelines_says_of_the_raw_table(study, raw):
             assert ratios == pytest.approx(fitted.hazard_ratios_[columns].to_list(), rel=1e-6)
             assert record[model]["n"] == len(complete)
     assert (study / RESULTS / "survival" / "+".join(TRAITS) / "bulk.png").stat().st_size > 50_000
+
+
+def test_women_and_men_differ_in_the_genes_that_escape_x_inactivation(study):
+    """Known from biology: ZFX, KDM6A and KDM5C are expressed from both X (Tukiainen et al. 2017, Nature 550:244)."""
+    table = read_table(study / RESULTS / "contrasts" / "sex" / "measured.tsv").set_index("trait")
+    assert (table["n_high"].iloc[0], table["n_low"].iloc[0]) == ("241", "202")  # of 453, ten without an age
+    numbers = table[["effect", "p", "fdr"]].astype(float)
+    first = numbers.sort_values("p").head(3)
+    assert (
+        set(first.index) == {"ZFX", "KDM6A", "KDM5C"} and (first["effect"] > 0).all() and (first["fdr"] < 1e-10).all()
+    )
+
+
+def test_tumours_with_pd_l1_are_inflamed(study):
+    """CD274 is induced by interferon: PDCD1LG2 stands beside it on 9p24, STAT1 above it, and immune sets come first."""
+    table = read_table(study / RESULTS / "contrasts" / "CD274" / "measured.tsv").set_index("trait")
+    assert "CD274" not in table.index
+    assert set(table["p"].astype(float).sort_values().head(3).index) == {"PDCD1LG2", "STAT1", "CD86"}
+    sets = read_table(study / RESULTS / "contrasts" / "CD274" / "enrichment-hallmark.tsv").set_index("set")
+    for name in ("ALLOGRAFT_REJECTION", "IL6_JAK_STAT3_SIGNALING", "INFLAMMATORY_RESPONSE"):
+        row = sets.loc[f"HALLMARK_{name}", ["nes", "fdr"]].astype(float)
+        assert row["nes"] > 2 and row["fdr"] < 0.01

@@ -1,0 +1,93 @@
+# Reads:  expression and clinical tables; for predicted genes what transcriptome.smk and associations.smk made; GMT files.
+# Writes: contrasts/{contrast}/: which genes differ between two groups of patients, as measured and as predicted, and which gene
+#         sets; tables/enrichment-{way}-{sets}: which gene sets are predicted well.
+
+
+rule compare_groups:
+    input:
+        expression="<cohort>/sheets/expression.parquet",
+        clinical=clinical_of_cohort,
+    output:
+        table=report(
+            "<cohort>/contrasts/{contrast}/measured.tsv",
+            caption="captions/contrast.rst",
+            category="Differential expression",
+            labels={"contrast": "{contrast}", "genes": "measured"},
+        ),
+    log:
+        "<cohort>/logs/compare_groups/{contrast}.log",
+    benchmark:
+        "<cohort>/benchmarks/compare_groups/{contrast}.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        contrast=contrast_settings,
+        version=VERSION["contrasts"],
+    script:
+        "../scripts/compare_groups.py"
+
+
+rule compare_predicted_groups:
+    input:
+        predictions="<cohort>/transcriptome/{way}/predictions.parquet",
+        measured="<cohort>/transcriptome/{way}/measured.parquet",
+        expression="<cohort>/sheets/expression.parquet",
+        clinical=clinical_of_cohort,
+    output:
+        table=report(
+            "<cohort>/contrasts/{contrast}/{way}.tsv",
+            caption="captions/contrast.rst",
+            category="Differential expression",
+            labels={"contrast": "{contrast}", "genes": "{way}"},
+        ),
+    log:
+        "<cohort>/logs/compare_predicted_groups/{contrast}/{way}.log",
+    benchmark:
+        "<cohort>/benchmarks/compare_predicted_groups/{contrast}/{way}.txt"
+    wildcard_constraints:
+        way="per-gene|panel|probe",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        contrast=contrast_settings,
+        version=VERSION["contrasts"],
+    script:
+        "../scripts/compare_predicted_groups.py"
+
+
+rule enrich_contrast:
+    input:
+        ranking="<cohort>/contrasts/{contrast}/measured.tsv",
+        sets=gene_sets_file,
+    output:
+        table="<cohort>/contrasts/{contrast}/enrichment-{sets}.tsv",
+    log:
+        "<cohort>/logs/enrich_contrast/{contrast}/{sets}.log",
+    benchmark:
+        "<cohort>/benchmarks/enrich_contrast/{contrast}/{sets}.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        by="t",
+        seed=STUDY.seed,
+        version=VERSION["enrichment"],
+    script:
+        "../scripts/enrich_ranking.py"
+
+
+use rule enrich_contrast as enrich_predictions with:
+    input:
+        ranking="<cohort>/tables/regression-{way}.parquet",
+        sets=gene_sets_file,
+    output:
+        table="<cohort>/tables/enrichment-{way}-{sets}.tsv",
+    log:
+        "<cohort>/logs/enrich_predictions/{way}/{sets}.log",
+    benchmark:
+        "<cohort>/benchmarks/enrich_predictions/{way}/{sets}.txt"
+    wildcard_constraints:
+        way="per-gene|panel|probe",
+    params:
+        by="test_rho",
+        seed=STUDY.seed,
+        version=VERSION["enrichment"],

@@ -1,0 +1,91 @@
+"""Which gene sets stand at the ends of a ranking of genes: pre-ranked GSEA of local GMT files, by gseapy."""
+
+from pathlib import Path
+
+import gseapy
+import numpy as np
+import pandas as pd
+
+from histocarta.errors import InputError
+from histocarta.files import read_table, write_table
+
+COLUMNS = ("set", "genes", "es", "nes", "p", "fdr", "leading")
+SIZES = (15, 500)  # genes of a set that are ranked: GSEA's own bounds
+PERMUTATIONS = 1000
+
+
+def enrich_ranking(
+    *, ranking: str, sets: str, table: str, by: str, seed: int, threads: int = 1, permutations: int = PERMUTATIONS
+) -> None:
+    """Write ``table``: enrichment score, its normalised form, p and FDR (q of GSEA) of every set of a GMT file.
+
+    ranking : a table with ``trait`` (``SYMBOL`` or ``SYMBOL|ID``; of several rows of a symbol the first counts) and the
+    column ``by`` that ranks, high to low. Sets with fewer than 15 or more than 500 ranked genes are left out
+    (Subramanian et al. 2005, PNAS 102:15545). ``leading``: the genes that make the score, joined by ;.
+    Raises InputError where no set has enough of the ranked genes.
+    """
+    genes = read_ranking(ranking, by=by)
+    members = read_gmt(sets)
+    usable = {
+        name: found
+        for name, all_of in members.items()
+        if SIZES[0] <= len(found := all_of & set(genes.index)) <= SIZES[1]
+    }
+    if not usable:
+        raise InputError(
+            f"Expected sets of {SIZES[0]} to {SIZES[1]} of the {len(genes)} ranked genes in {sets}, found none of "
+            f"{len(members)}: genes are named like {genes.index[0] if len(genes) else 'nothing'!r}, those of the sets "
+            f"like {min(next(iter(members.values())))!r}"
+        )
+    done = gseapy.prerank(
+        rnk=genes,
+        gene_sets={name: sorted(found) for name, found in usable.items()},
+        min_size=SIZES[0],
+        max_size=SIZES[1],
+        permutation_num=permutations,
+        seed=seed,
+        threads=threads,
+        outdir=None,
+        no_plot=True,
+        verbose=False,
+    ).res2d
+    least = 1 / (permutations + 1)  # no arrangement was as extreme: not a p of 0
+    frame = pd.DataFrame(
+        {
+            "set": done["Term"],
+            "genes": [len(usable[name]) for name in done["Term"]],
+            "es": done["ES"].astype(float),
+            "nes": done["NES"].astype(float),
+            "p": done["NOM p-val"].astype(float).clip(lower=least),
+            "fdr": done["FDR q-val"].astype(float).clip(lower=least),
+            "leading": done["Lead_genes"],
+        }
+    )
+    write_table(frame.sort_values(["fdr", "p", "set"], kind="stable")[list(COLUMNS)], table)
+
+
+def read_ranking(path: str, *, by: str) -> pd.Series:
+    """Scores by gene symbol, highest first, ties by name; genes without a score are left out."""
+    frame = read_table(path)
+    score = pd.to_numeric(frame[by], errors="coerce").to_numpy(float)
+    symbols = frame["trait"].astype(str).str.split("|").str[0].str.upper()
+    genes = pd.Series(score, index=symbols)[np.isfinite(score)]
+    genes = genes[~genes.index.duplicated()].sort_index()
+    return genes.sort_values(ascending=False, kind="stable")
+
+
+def read_gmt(path: str) -> dict[str, set[str]]:
+    """Sets by name of a GMT file: a line per set, its name, a note and its genes, separated by tabs."""
+    if not Path(path).is_file():
+        raise InputError(f"Expected a GMT file of gene sets, found nothing at {path}")
+    sets = {}
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        name, *rest = line.rstrip("\t").split("\t")
+        if len(rest) < 2:
+            raise InputError(
+                f"Expected name, note and genes separated by tabs in line {number} of {path}, found {line!r:.80}"
+            )
+        sets[name] = {gene.upper() for gene in rest[1:] if gene}
+    if not sets:
+        raise InputError(f"Expected gene sets in {path}, found an empty file")
+    return sets
