@@ -53,6 +53,7 @@ rule tabulate_associations:
         "../envs/statistics.yaml"
     params:
         itself=control_of_way,
+        selection=selection_of_regression(),
         unit=STUDY.splits[STUDY.tasks["regression"].scheme].unit,
         version=VERSION["associations"],
     script:

@@ -25,6 +25,13 @@ def control_of_way(wildcards):
     return "untrained" if wildcards.way == "probe" and not trained else None
 
 
+def selection_of_regression():
+    """How genes are brought forward, where a scheme of one round has a validation part that no fit touches."""
+    task = STUDY.tasks["regression"]
+    honest = STUDY.splits[task.scheme].tuning > 0 and len(rounds_of_scheme(task.scheme)) == 1
+    return task.selection.model_dump() if honest else None
+
+
 def wanted_genes():
     """The genes that are to be predicted at once; None: all of the expression table."""
     genes = STUDY.tasks["regression"].transcriptome.genes

@@ -9,4 +9,5 @@ with recorded(snakemake.log[0]):
         **snakemake.output,
         unit=snakemake.params.unit,
         itself=snakemake.params.itself,
+        selection=snakemake.params.selection,
     )

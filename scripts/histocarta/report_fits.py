@@ -66,7 +66,7 @@ def fit_section(rows: pd.DataFrame, folder: Path, *, way: str, centre: str | Non
         best = tested.loc[pd.to_numeric(tested["test_rho"]).sort_values(ascending=False, kind="stable").index[:BEST]]
         shown = tested if len(tested) <= BEST else best
         blocks += [_table(shown, many=len(shown) < len(tested)), _reading(tested, centre=centre)]
-        blocks += _controls(tested)
+        blocks += _controls(tested) + _selection(tested)
         if len(tested) >= MANY:
             blocks += _distribution(tested)
         names = shown_traits(tested, by="test_rho") if len(tested) <= MANY else best["trait"].tolist()
@@ -153,6 +153,21 @@ def _controls(tested: pd.DataFrame) -> list[Block]:
             f"{count} of {len(tested)} genes are called predictable: ρ > 0 with an FDR below {Q}, and better than each "
             f"control by Steiger's test.{own}"
         ),
+    ]
+
+
+def _selection(tested: pd.DataFrame) -> list[Block]:
+    """How many genes the validation part brought forward, and how many the test then bears out."""
+    if "brought_forward" not in tested:
+        return []
+    forward, validated = (int((tested[name] == "True").sum()) for name in ("brought_forward", "validated"))
+    pairs = tested[["validation_rho", "test_rho"]].apply(pd.to_numeric)[tested["brought_forward"] == "True"]
+    agreement = f" Their ρ on the two parts: Spearman {pairs.corr('spearman').iloc[0, 1]:.2f}." if forward > 2 else ""
+    return [
+        Note(
+            f"{forward} of {len(tested)} genes were brought forward by the validation part, on which nothing was "
+            f"fitted or chosen; the test bears out {validated} of them (ρ > 0, p times {forward} below {Q}).{agreement}"
+        )
     ]
 
 

@@ -175,6 +175,15 @@ class Transcriptome(Section):
     )
 
 
+class Selection(Section):
+    """Genes that the validation part brings forward to the test, where a scheme has one that no fit touches."""
+
+    min_r2: float = Field(0.2, description="smallest R² on the validation part; must be exceeded")
+    max_fdr: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.001, description="largest FDR on the validation part; must be fallen below"
+    )
+
+
 class Regression(Task):
     """A slide's expression of a gene predicted (Wang et al. 2021, EMO)."""
 
@@ -182,6 +191,7 @@ class Regression(Task):
         [], description="traits with a model each: a sheet with the column `trait`, or a list"
     )
     labels: Values = Field(Values(), description="what is predicted")
+    selection: Selection = Field(Selection(), description="which genes are brought forward to the test")
     transcriptome: Transcriptome | None = Field(None, description="many genes at once, beside `traits`")
 
     @model_validator(mode="after")

@@ -87,6 +87,30 @@ def test_a_sample_with_several_slides_counts_once(tmp_path):
     assert table.loc["A", "test_n"] == 20
 
 
+def test_genes_are_brought_forward_by_a_validation_part_that_chose_nothing(tmp_path):
+    """A is well predicted, B on the validation part alone: two are brought forward, the test's price is 2."""
+    study(tmp_path, rounds=1)
+    scores = read_table(tmp_path / "predictions.parquet")
+    truth = read_table(tmp_path / "measured.parquet").set_index("slide").loc[scores["slide"]]
+    rng = np.random.default_rng(0)
+    scores["A"] = truth["A"].to_numpy() + rng.normal(0, 0.1, len(scores))
+    validated = scores["part"] == "validation"
+    scores["B"] = np.where(validated, truth["B"].to_numpy(), rng.normal(size=len(scores)))
+    write_table(scores, tmp_path / "predictions.parquet")
+    paths = {"predictions": "predictions.parquet", "measured": "measured.parquet", "fates": "fates.tsv"}
+    paths |= {"table": "t.tsv", "parquet": "t.parquet"}
+    arguments = {key: str(tmp_path / name) for key, name in paths.items()}
+    arguments |= {"splits": [str(tmp_path / "round-1.tsv")], "unit": "patient"}
+    tabulate_associations(**arguments, selection={"min_r2": 0.2, "max_fdr": 0.001})
+    table = read_table(tmp_path / "t.parquet").set_index("trait")
+    assert table["brought_forward"].to_dict() == {"A": True, "B": True, "C": False, "D": False}
+    assert table.loc["A", "test_bonferroni"] == pytest.approx(2 * table.loc["A", "test_p"])
+    assert table["validated"].to_dict() == {"A": True, "B": False, "C": False, "D": False}
+    assert np.isnan(table.loc["C", "test_bonferroni"])
+    tabulate_associations(**arguments)
+    assert "brought_forward" not in read_table(tmp_path / "t.parquet")
+
+
 def test_where_nothing_could_be_learnt_every_row_says_so(tmp_path):
     study(tmp_path)
     write_table(pd.DataFrame(columns=["slide", "patient", "sample", "unit", "round", "part"]), tmp_path / "p.parquet")
