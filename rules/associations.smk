@@ -1,5 +1,5 @@
 # Reads:  what the genes of a regression were predicted to be: by models of their own (per-gene), or many at once.
-# Writes: tables/regression-{way}: one row per gene, the same for every way.
+# Writes: tables/regression-{way}: one row per gene, the same for every way; tables/panels-{way}: one row per gene panel.
 # Included where the study has a regression.
 
 
@@ -58,3 +58,31 @@ rule tabulate_associations:
         version=VERSION["associations"],
     script:
         "../scripts/tabulate_associations.py"
+
+
+rule summarise_panels:
+    input:
+        associations="<cohort>/tables/regression-{way}.parquet",
+        predictions="<cohort>/transcriptome/{way}/predictions.parquet",
+        measured="<cohort>/transcriptome/{way}/measured.parquet",
+        sheets=list(STUDY.panels.values()),
+    output:
+        table=report(
+            "<cohort>/tables/panels-{way}.tsv",
+            caption="captions/panels.rst",
+            category="Performance",
+            labels={"task": "regression", "way": "{way}"},
+        ),
+        patients="<cohort>/transcriptome/{way}/panels.parquet",
+    log:
+        "<cohort>/logs/summarise_panels/{way}.log",
+    benchmark:
+        "<cohort>/benchmarks/summarise_panels/{way}.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        panels=STUDY.panels,
+        seed=STUDY.seed,
+        version=VERSION["panels"],
+    script:
+        "../scripts/summarise_panels.py"

@@ -72,6 +72,12 @@ def enrichment_of_cohort(wildcards):
     ]
 
 
+def panels_of_cohort(wildcards):
+    """How far the study's gene panels are predicted, in each way."""
+    ways = [way for task in STUDY.tasks.values() for way in task.at_once()] if STUDY.panels else []
+    return collect("results/{cohort}/tables/panels-{way}.tsv", cohort=wildcards.cohort, way=ways)
+
+
 def rois_of_cohort(wildcards):
     """The cohort's table of regions in which many genes were measured."""
     return STUDY.cohorts[wildcards.cohort].rois

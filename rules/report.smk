@@ -43,6 +43,7 @@ rule write_report:
         heterogeneity=heterogeneity_of_cohort("hti.tsv"),
         survival=survival_of_cohort,
         spots=spot_agreements_of_cohort,
+        panels=panels_of_cohort,
         spatial=spatial_tables_of_cohort,
         contrasts=contrasts_of_cohort,
         enrichment=enrichment_of_cohort,

@@ -46,7 +46,7 @@ def tabulate_associations(
 
     ``selection`` (min_r2, max_fdr; None where weights were chosen on the validation part, or there are several rounds):
     genes ``brought_forward`` by the validation part, ``test_bonferroni``, their test's p times their number, and
-    whether they are ``validated`` by a positive rho with that below ``Q`` (Wang 2021: 1,011 of 17,695 genes brought forward).
+    whether they are ``validated`` by a positive rho with that below ``Q`` (Wang 2021: 1,011 genes brought forward).
     """
     told, scores = read_table(fates), read_table(predictions)
     tried = (told["status"] == "ok").to_numpy()

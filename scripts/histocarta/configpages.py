@@ -27,6 +27,7 @@ the folder that the run is started in. This page is written by `python -m histoc
 | `her2st-transcriptome.yaml` | all genes of the same cores by the three ways of `regression` (`make her2st`) |
 | `her2st-small.yaml` | two of the sections, fewer traits and steps (`make her2st-small`) |
 | `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival, gene sets (`make tcga-luad-table`) |
+| `panels/*.txt` | Oncotype DX, EndoPredict and the 11 proliferation genes of PAM50, for `panels` |
 | `panels/pam50.txt` | the PAM50 genes, from which Levy-Jurgenson et al. chose breast cancer genes by variance |
 
 ## The sheets

@@ -10,6 +10,7 @@ from histocarta.report_fits import fit_sections
 from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
 from histocarta.report_models import learning_section, performance_section, shown_traits
 from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
+from histocarta.report_panels import panel_section
 from histocarta.report_rois import spatial_section
 from histocarta.report_settings import settings_section
 from histocarta.report_survival import survival_section
@@ -27,6 +28,7 @@ def write_report(
     heterogeneity: list[str],
     survival: list[str],
     spots: list[str],
+    panels: list[str],
     spatial: list[str],
     contrasts: list[str],
     enrichment: list[str],
@@ -38,7 +40,7 @@ def write_report(
     """Write the report of one cohort whose results lie under ``root``.
 
     ``manifests`` (one per layout), ``tables`` (one per task), ``heterogeneity`` (hti.tsv per set of traits),
-    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``spatial`` (tables/spatial-{way}.tsv),
+    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``panels`` and ``spatial`` (of tables/),
     ``contrasts`` (contrasts/{contrast}/{source}.tsv) and ``enrichment`` (enrichment-….tsv) name what there is to show;
     pictures are looked up beside them. Names from sheets are escaped.
     """
@@ -53,6 +55,7 @@ def write_report(
         sections.append(_marked(survival_section(path), Path(path).parents[1].name in mixed))
     if spots:
         sections.append(_marked(spot_section(spots), bool({Path(path).parents[1].name for path in spots} & mixed)))
+    sections += [_marked(panel_section(path), "regression" in mixed) for path in panels]
     sections += [_marked(spatial_section(path), "regression" in mixed) for path in spatial]
     sections += [contrast_section(path) for path in contrasts if Path(path).stem == "measured"]
     sections += [

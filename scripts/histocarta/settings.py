@@ -203,6 +203,7 @@ class Study(Section):
     splits: dict[SchemeName, Scheme] = Field(min_length=1, description="schemes by name")
     heterogeneity: list[Heterogeneity] = Field([], description="trait sets")
     contrasts: dict[GroupName, Contrast] = Field({}, description="differential expression, by name")
+    panels: dict[GroupName, str] = Field({}, description="sheets of genes whose prediction is summed up, by name")
     gene_sets: dict[GroupName, str] = Field({}, description="GMT files of gene sets for enrichment, by name")
     survival: Survival = Field(Survival(), description="survival analysis")
 

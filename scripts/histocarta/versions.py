@@ -21,6 +21,7 @@ VERSION = {
     "genes_predicted": 1,
     "controls": 1,
     "rois": 1,
+    "panels": 1,
     "contrasts": 1,
     "enrichment": 1,
     "train": 2,

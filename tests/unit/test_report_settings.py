@@ -33,7 +33,7 @@ def test_every_key_of_every_study_stands_there_once_with_its_meaning(config):
     found = read_study(yaml.safe_load(config.read_text(encoding="utf-8")))
     rows = setting_rows(found)
     # Mappings from names to plain values are one value each.
-    plain = [key for key in ("fidelity_overrides", "gene_sets") if getattr(found, key)]
+    plain = [key for key in ("fidelity_overrides", "gene_sets", "panels") if getattr(found, key)]
     expected = [key for key in keys_of(found.model_dump()) if key.partition(".")[0] not in plain]
     assert sorted(row[1] for row in rows) == sorted(expected + plain)
     assert all(row[4] for row in rows)
