@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -168,7 +169,8 @@ def test_a_killed_training_under_jax_ends_with_the_bytes_of_the_untouched_one(by
     write_json(broken, tmp_path / "arguments.json")
     process = under("jax", [learning_kit.__file__], tmp_path / "arguments.json")
     wanted = Path(broken["state_dir"]).glob
-    while process.poll() is None and not list(wanted("round-2/*/checkpoint-000003.*")):
+    # Of the six checkpoints of a second or less the older ones are soon deleted: any from the third on will do.
+    while process.poll() is None and not list(wanted("round-2/*/checkpoint-00000[345].*")):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     _, said = process.communicate()
@@ -177,7 +179,7 @@ def test_a_killed_training_under_jax_ends_with_the_bytes_of_the_untouched_one(by
     for path in broken["models"] + broken["sidecars"] + broken["histories"]:
         Path(path).unlink(missing_ok=True)
     _, said = finished(under("jax", [learning_kit.__file__], tmp_path / "arguments.json"))
-    assert "going on from validation 6" in said and "going on from validation 3" in said
+    assert "going on from validation 6" in said and re.search("going on from validation [345]", said)
     for kind in ("models", "sidecars", "histories"):
         assert [Path(path).read_bytes() for path in broken[kind]] == [Path(path).read_bytes() for path in by_jax[kind]]
 
