@@ -78,6 +78,13 @@ def panels_of_cohort(wildcards):
     return collect("results/{cohort}/tables/panels-{way}.tsv", cohort=wildcards.cohort, way=ways)
 
 
+def features_call():
+    """What :func:`histocarta.features.extract_features` is told of the regression's network."""
+    task = STUDY.tasks["regression"]
+    asked = task.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"})
+    return asked | {"network": task.model.model_dump(), "pooling": task.model.pooling, "seed": STUDY.seed}
+
+
 def rois_of_cohort(wildcards):
     """The cohort's table of regions in which many genes were measured."""
     return STUDY.cohorts[wildcards.cohort].rois

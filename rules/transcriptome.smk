@@ -12,13 +12,6 @@ SPLITS = collect(f"<cohort>/splits/{REGRESSION.scheme}/round-{{round}}.tsv", rou
 UNIT = STUDY.splits[REGRESSION.scheme].unit
 
 
-def features_call():
-    """What :func:`histocarta.features.extract_features` is told of the study's network."""
-    asked = REGRESSION.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"})
-    model = REGRESSION.model
-    return asked | {"network": model.model_dump(), "pooling": model.pooling, "seed": STUDY.seed}
-
-
 rule label_genes:
     input:
         expression="<cohort>/sheets/expression.parquet",
