@@ -27,7 +27,7 @@ CONTROLS = {
     "nuclei": "density and share of nuclei",
     "tiles": "number of tiles",
     "untrained": "an untrained network",
-    "shuffled": "this network's features, values shuffled",
+    "shuffled": "the probe's features, values shuffled",
 }
 WAYS = {
     "per-gene": "a network for each gene",
