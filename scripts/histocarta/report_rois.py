@@ -21,7 +21,8 @@ def spatial_section(table: str) -> Section:
     title = f"Spatial validation (regression, {way})"
     tried = rows[rows["p"] != ""]
     if tried.empty:
-        return Section(title, [Note("No gene was both predicted and measured in regions of test slides.")])
+        why = rows["reason"].value_counts().index[0] if len(rows) else "none was predicted"
+        return Section(title, [Note(f"No gene could be held against what was measured in place: {why}.")])
     numbers = tried[["slope", "low", "high", "p", "fdr", "section_rho"]].apply(pd.to_numeric)
     found = numbers["fdr"] < Q
     counts = [

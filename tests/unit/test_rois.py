@@ -113,7 +113,7 @@ def test_where_no_round_has_a_model_every_gene_says_so(study):
         write_json({"round": number, "code": "M-NAN", "reason": "it diverged"}, study / f"model-{number}.json")
     table = validated(study)
     assert table["p"].isna().all() and table.loc["A", "reason"] == "0 regions in 0 groups, need 3 in 2"
-    assert "No gene was both predicted" in spatial_section(str(study / "t.tsv")).blocks[0].text
+    assert "in place: 0 regions in 0 groups, need 3 in 2" in spatial_section(str(study / "t.tsv")).blocks[0].text
 
 
 def test_tiles_without_features_are_an_error(study):
