@@ -20,6 +20,7 @@ RUNS = {
     "heterogeneity": ["heterogeneity.py"],
     "associations": ["associations.py"],
     "growth": ["growth.py"],
+    "streams": ["streams.py"],
     "training": ["training.py", "--turns", "3"],
     "bfloat16": ["training.py", "--low", "--size", "512", "--batch", "4", "--steps", "4", "--turns", "2"],
 }

@@ -5,20 +5,6 @@
 # GPU rules: train_<task>, score_<task>.
 
 
-def training_call(name):
-    """What :func:`histocarta.training.train_rounds` is told of a task."""
-    task = STUDY.tasks[name]
-    return {
-        "model": task.model.model_dump(),
-        "training": task.training.model_dump(),
-        "task": name,
-        **task.judging(),
-        "pooling": task.model.pooling,
-        "checkpoint_metric": STUDY.choice("checkpoint_metric"),
-        "seed": STUDY.seed,
-    }
-
-
 for TASK, SETTING in STUDY.tasks.items():
     LAYOUT, SCHEME, ROUNDS = SETTING.layout, SETTING.scheme, rounds_of_scheme(SETTING.scheme)
     UNIT = STUDY.splits[SCHEME].unit

@@ -1,57 +1,11 @@
-# Reads:  the cohort's expression table, manifest and splits.
-# Writes: transcriptome/: the values of all genes at once and, by each way of predicting them (probe: ridge regression on frozen
-#         features; panel: one network with an output per gene), predictions.parquet, measured.parquet and fates.tsv.
-# Included where the study's regression has a section `transcriptome`. The third way, per-gene, is training.smk's.
+# Reads:  the genes' labels, the cohort's manifest and splits.
+# Writes: transcriptome/: by each way of predicting all genes at once (probe: ridge regression on frozen features; panel: one
+#         network with an output per gene), predictions.parquet, measured.parquet and fates.tsv.
+# Included where the study's regression has a section `transcriptome`. The third way, per-gene, is training.smk's, or that of
+# gene_jobs.smk.
 # GPU rules: train_panel, extract_panel_features, extract_probe_features.
 
-REGRESSION = STUDY.tasks["regression"]
 GENES = REGRESSION.transcriptome
-MANIFEST = f"<cohort>/{REGRESSION.layout}/manifest.tsv"
-ROUNDS = rounds_of_scheme(REGRESSION.scheme)
-SPLITS = collect(f"<cohort>/splits/{REGRESSION.scheme}/round-{{round}}.tsv", round=ROUNDS, allow_missing=True)
-UNIT = STUDY.splits[REGRESSION.scheme].unit
-
-
-rule label_genes:
-    input:
-        expression="<cohort>/sheets/expression.parquet",
-        manifest=MANIFEST,
-        split=SPLITS,
-    output:
-        labels="<cohort>/transcriptome/labels.parquet",
-        genes="<cohort>/transcriptome/genes.tsv",
-        summary="<cohort>/transcriptome/labels.json",
-    log:
-        "<cohort>/logs/label_genes.log",
-    benchmark:
-        "<cohort>/benchmarks/label_genes.txt"
-    conda:
-        "../envs/statistics.yaml"
-    params:
-        wanted=wanted_genes(),
-        settings=REGRESSION.labels.model_dump(),
-        fitted_on=STUDY.choice("percentiles_fitted_on"),
-        version=VERSION["genes"],
-    script:
-        "../scripts/label_genes.py"
-
-
-use rule audit_leaks as audit_genes with:
-    input:
-        manifest=MANIFEST,
-        labels="<cohort>/transcriptome/labels.parquet",
-        summary="<cohort>/transcriptome/labels.json",
-        splits=SPLITS,
-    output:
-        audit="<cohort>/transcriptome/leaks.json",
-    log:
-        "<cohort>/logs/audit_genes.log",
-    benchmark:
-        "<cohort>/benchmarks/audit_genes.txt"
-    params:
-        unit=UNIT,
-        fitted_on=STUDY.choice("percentiles_fitted_on"),
-        version=VERSION["split"],
 
 
 use rule train_regression as train_panel with:

@@ -7,11 +7,19 @@ import math
 # 1.5 GB at 75 px x 32. The figures here are a third above.
 TRAINING = (3500, 1.5e-3)  # MB of a job whatever it sees, and MB per pixel of a batch
 SCORING = (2000, 0.7e-3)
+# MB of one more Inception v3 in a job that trains many (weights, Adam's two moments and the best weights: 4 x 87), and
+# of the tiles that are held decoded (gene_jobs.PIECE_BYTES, three times).
+ONE_MORE, HELD = 350, 800
 
 
 def training_mb(*, size: int, batch: int) -> int:
     """MB of a job that trains on batches of ``batch`` tiles of ``size`` px."""
     return _megabytes(TRAINING, size=size, batch=batch)
+
+
+def together_mb(*, size: int, batch: int, models: int) -> int:
+    """MB of a job that trains ``models`` networks in turns, besides its validation tiles (size² x 3 bytes each)."""
+    return training_mb(size=size, batch=batch) + HELD + ONE_MORE * models
 
 
 def scoring_mb(*, size: int, batch: int) -> int:

@@ -41,7 +41,7 @@ def predict_genes(
     known = told[told["status"] == "ok"]
     scale = known if standardise else known.assign(**UNSCALED)
     scores = [
-        None if fate.code else _predict(cohort, path, head, scale=scale)
+        None if fate.code else predict_round(cohort, path, head, scale=scale)
         for fate, path, head in zip(rounds, features * (len(heads) if len(features) == 1 else 1), heads, strict=True)
     ]
     if all(score is None for score in scores):
@@ -53,6 +53,53 @@ def predict_genes(
     values = np.stack(cohort["value"]) if len(cohort) else np.zeros((0, len(known)))
     write_table(_wide(cohort[["slide"]], values, names=known["trait"]), measured)
     write_table(told, fates)
+
+
+def gather_jobs(
+    *,
+    scores: list[str],
+    told: list[str],
+    labels: str,
+    genes: str,
+    splits: list[str],
+    predictions: str,
+    measured: str,
+    fates: str,
+    standardise: bool,
+) -> None:
+    """The same three tables from jobs of many genes each: their ``scores`` and fates (``told``), of
+    :func:`histocarta.gene_scores.score_genes`.
+
+    A gene is predicted by the rounds in which it has a model; where that is none, it is excluded with their reasons.
+    """
+    every = read_table(genes)
+    every[["mean", "sd"]] = every[["mean", "sd"]].apply(pd.to_numeric)
+    cohort, parts = read_labelled(labels, splits)
+    known = every[every["status"] == "ok"]
+    order = pd.Series(range(len(known)), index=known["trait"])
+    scale = known if standardise else known.assign(**UNSCALED)
+    found = np.full((len(splits), len(cohort), len(known)), np.nan)
+    reasons: dict[str, list[str]] = {}
+    for path, fate in zip(scores, told, strict=True):
+        for number, table in read_table(path).groupby("round"):
+            names = [name for name in table.columns if name in order.index]
+            found[number - 1][:, order[names]] = table.set_index("slide").loc[cohort["slide"], names]
+        for gene in read_json(fate)["genes"]:
+            if gene["status"] != "ok":
+                reasons.setdefault(gene["trait"], []).append(f"{gene['code']} {gene['reason']}")
+    found = found * scale["sd"].to_numpy() + scale["mean"].to_numpy()
+    lost = known.index[np.isnan(found).all(axis=(0, 1))]
+    every.loc[lost, ["status", "code"]] = ["excluded", "E-NO-MODEL"]
+    every.loc[lost, "reason"] = ["; ".join(sorted({*reasons[name]})) for name in known.loc[lost, "trait"]]
+    left = ~known.index.isin(lost)
+    names = known.loc[left, "trait"]
+    if names.empty:
+        cohort, parts, found = cohort.iloc[:0], parts[:0], found[:, :0]
+    rounds = [score[:, left] if left.any() else None for score in found]
+    write_predictions(cohort, rounds, parts=parts, names=names, path=predictions)
+    values = np.stack(cohort["value"])[:, left] if len(cohort) else np.zeros((0, len(names)))
+    write_table(_wide(cohort[["slide"]], values, names=names), measured)
+    write_table(every, fates)
 
 
 def gather_genes(
@@ -111,18 +158,20 @@ def write_predictions(
 
 
 def average_rounds(scores: Sequence[np.ndarray | None], *, parts: np.ndarray) -> np.ndarray | None:
-    """The mean of the rounds that may speak of a slide (:func:`scored.voters_by_slide`); NaN where none may."""
+    """The mean of the rounds that may speak of a slide (:func:`scored.voters_by_slide`) and have a score of the gene;
+    NaN where none is left."""
     usable = [score is not None for score in scores]
     if not any(usable):
         return None
     heard = voters_by_slide(tested_in(parts), chosen=np.flatnonzero(usable), usable=usable)
-    total = sum(np.where(heard[:, [k]], score, 0.0) for k, score in enumerate(scores) if score is not None)
-    count = heard.sum(axis=1)[:, None]
+    said = {k: heard[:, [k]] & ~np.isnan(score) for k, score in enumerate(scores) if score is not None}
+    total = sum(np.where(use, scores[k], 0.0) for k, use in said.items())
+    count = sum(use.astype(int) for use in said.values())
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def _predict(cohort: pd.DataFrame, features: str, head: str, *, scale: pd.DataFrame) -> np.ndarray:
-    """Slides × genes on the scale of the expression."""
+def predict_round(cohort: pd.DataFrame, features: str, head: str, *, scale: pd.DataFrame) -> np.ndarray:
+    """Slides × genes on the scale of the expression, by a round's linear ``head`` on the slides' mean ``features``."""
     found = read_table(features).set_index("slide")["features"].reindex(cohort["slide"])
     with np.load(head) as arrays:
         score = np.stack(found) @ arrays["weights"].astype(float) + arrays["intercept"]

@@ -1,6 +1,5 @@
 """How a trait's rounds are trained in one process: what each learns from, one network for all, and what is written."""
 
-import hashlib
 import shutil
 import zlib
 from dataclasses import dataclass, replace
@@ -15,27 +14,14 @@ from histocarta import models as networks
 from histocarta import pipeline
 from histocarta.backends import backend_in_use, check_gpus
 from histocarta.errors import InputError
-from histocarta.files import read_json, read_table, replacing, sha256, write_json
+from histocarta.files import read_json, read_table, replacing, write_json
 from histocarta.locks import only_writer
 from histocarta.resume import Store, TrainingState
 from histocarta.splits import tuning_part
 from histocarta.staging import local_copies
 from histocarta.tasks import Task, task_named
-from histocarta.validation import Settings, Validation
-from histocarta.versions import VERSION, software
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round learns from (tables of ``pipeline.select_slides``), or why it cannot (code and reason)."""
-
-    number: int
-    train: pd.DataFrame
-    validation: pd.DataFrame
-    start_seed: int  # of the weights
-    tile_seed: int  # of the tiles' order and flips
-    code: str = ""
-    reason: str = ""
+from histocarta.training_records import Round, describe, fingerprint, provenance
+from histocarta.validation import Settings, Validation, album_in, validation_tiles
 
 
 @dataclass(frozen=True)
@@ -88,18 +74,13 @@ def train_rounds(
     facts, tables = read_json(summary), (read_table(manifest), read_table(labels))
     learnt = task_named(task).with_outputs(tables[1])
     settings = Settings(learnt, model, training, checkpoint_metric, threshold)
-    common = {
-        "task": task, "trait": facts["trait"], "seed": seed, "model": model, "training": training,
-        "checkpoint_metric": checkpoint_metric, "threshold": threshold, "manifest_sha256": sha256(manifest),
-        "audit": read_json(audit), "version": VERSION["train"], "backend": backend_in_use().name,
-        "software": software(),
-    }  # fmt: skip
+    common = provenance(settings, trait=facts["trait"], seed=seed, manifest=manifest, audit=audit)
     plans = [
         plan_round(*tables, read_table(split), number=int(number), facts=facts, seed=seed, task=settings.task)
         for number, split in zip(rounds, splits, strict=True)
     ]
     if staging:
-        plans = _staged(plans, folder=staging)
+        plans = staged(plans, folder=staging)
     learner = None if all(plan.code for plan in plans) else make_learner(settings)
     for plan, path, sidecar, history in zip(plans, models, sidecars, histories, strict=True):
         state = TrainingState(ended=plan.reason, code=plan.code, reason=plan.reason)
@@ -142,7 +123,7 @@ def plan_round(
     return Round(number, *parts, start, tiles, code, reason)
 
 
-def _staged(plans: list[Round], *, folder: str) -> list[Round]:
+def staged(plans: list[Round], *, folder: str) -> list[Round]:
     """``plans`` on copies of their shards in ``folder``."""
     parts = [part for plan in plans if not plan.code for part in (plan.train, plan.validation)]
     shards = {path: digest for part in parts for path, digest in zip(part["shard"], part["sha256"], strict=True)}
@@ -179,21 +160,26 @@ def train_round(
     folder : the job's state folder. board : folder of the TensorBoard log. what : the round's name in the log.
     """
     pipeline.check_shards(pd.concat([plan.train, plan.validation]))
-    model = learner.model
     place = Path(folder) / f"round-{plan.number}"
     with only_writer(place / "lock", busy="another job trains the same models"):
-        store = Store(place, settings=_fingerprint(plan, settings, seed))
-        state = store.load(model)
-        if state is None:
-            networks.initialise(model, seed=plan.start_seed, weights=settings.model["weights"])
-            for variable, value in zip(model.optimizer.variables, learner.optimizer_start, strict=True):
-                variable.assign(keras.ops.full(variable.shape, value, variable.dtype))
-            state = TrainingState()
-            shutil.rmtree(board, ignore_errors=True)
+        store = Store(place, settings=fingerprint(plan, settings, seed))
+        state = begin(learner, plan, settings=settings, store=store, board=board)
         if not state.ended:
-            _fit(model, plan, settings=settings, state=state, store=store, board=board, what=what)
+            _fit(learner.model, plan, settings=settings, state=state, store=store, board=board, what=what)
         if not state.code:
-            store.restore_best(model)
+            store.restore_best(learner.model)
+    return state
+
+
+def begin(learner: Learner, plan: Round, *, settings: Settings, store: Store, board: Path) -> TrainingState:
+    """Bring the network to its newest checkpoint in ``store``, or to its start, and say how far the round is."""
+    state = store.load(learner.model)
+    if state is None:
+        networks.initialise(learner.model, seed=plan.start_seed, weights=settings.model["weights"])
+        for variable, value in zip(learner.model.optimizer.variables, learner.optimizer_start, strict=True):
+            variable.assign(keras.ops.full(variable.shape, value, variable.dtype))
+        state = TrainingState()
+        shutil.rmtree(board, ignore_errors=True)
     return state
 
 
@@ -215,12 +201,14 @@ def _fit(
     )
     validation = Validation(
         plan.validation,
+        validation_tiles(plan.validation, settings=settings),
         settings=settings,
         state=state,
         store=store,
         steps=steps,
         n_train=n_tiles,
         board=board,
+        album=album_in(board.parent / "epochs", settings=settings, seed=plan.tile_seed),
         what=what,
     )
     model.fit(
@@ -234,19 +222,6 @@ def _fit(
     )
 
 
-def describe(plan: Round, state: TrainingState, task: Task) -> dict[str, Any]:
-    """What the sidecar says of one round: slides, tiles, how it ended, the validation figures of the kept weights."""
-    parts = {}
-    for name, slides in (("train", plan.train), ("validation", plan.validation)):
-        parts[name] = {"slides": len(slides), "tiles": int(slides["n_tiles"].sum())}
-        if task.classes:
-            parts[name] |= {"high": int((slides["label"] == 1).sum()), "low": int((slides["label"] == 0).sum())}
-    return {
-        "round": plan.number, "status": "excluded" if state.code else "ok", "code": state.code, "reason": state.reason,
-        "ended": state.ended, "validations": state.validations, "validation": state.best, "parts": parts,
-    }  # fmt: skip
-
-
 def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple[str, str]:
     """Code and reason of a round that cannot be trained; two empty strings for one that can."""
     if train.empty or validation.empty:
@@ -255,24 +230,6 @@ def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple
     if task.classes and train["label"].nunique() < 2:
         return "M-ONE-CLASS", f"all {len(train)} training slides are of one class"
     return "", ""
-
-
-def _fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
-    """All that decides the weights: a checkpoint made with anything else is not gone on from."""
-    backend, versions = backend_in_use(), software()
-    parts = {
-        name: {
-            "slides": slides[["slide", "sha256", "n_tiles"]].to_numpy().tolist(),
-            "labels": hashlib.sha256(pipeline.label_matrix(slides).tobytes()).hexdigest(),
-        }
-        for name, slides in (("train", plan.train), ("validation", plan.validation))
-    }
-    return {
-        "task": settings.task.name, "round": plan.number, "seed": [seed, plan.start_seed, plan.tile_seed],
-        "model": settings.model, "training": settings.training, "metric": settings.metric,
-        "threshold": settings.threshold, **parts, "version": VERSION["train"],
-        "backend": backend.name, "software": {name: versions[name] for name in ("keras", *backend.libraries)},
-    }  # fmt: skip
 
 
 def _write_round(

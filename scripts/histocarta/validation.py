@@ -13,6 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from histocarta import pipeline
+from histocarta.album import Album
 from histocarta.backends import backend_in_use
 from histocarta.correlations import associate_columns
 from histocarta.evaluation import auc
@@ -68,13 +69,15 @@ class Settings:
 class Validation(keras.callbacks.Callback):
     """Ends each of Keras' epochs with a validation and all that follows from it, the checkpoint last.
 
-    slides : validation slides (``pipeline.select_slides``). steps : per validation. n_train : training tiles.
+    slides : validation slides (``pipeline.select_slides``). tiles : theirs, of :func:`validation_tiles`.
+    steps : per validation. n_train : training tiles. board : of TensorBoard. album : of the epochs that are kept.
     ``state`` is brought up to date in place and is written by ``store`` after every validation.
     """
 
     def __init__(
         self,
         slides: pd.DataFrame,
+        tiles: tf.data.Dataset,
         *,
         settings: Settings,
         state: TrainingState,
@@ -82,16 +85,13 @@ class Validation(keras.callbacks.Callback):
         steps: int,
         n_train: int,
         board: Path,
+        album: Album,
         what: str,
     ) -> None:
         super().__init__()
         self.settings, self.state, self.store, self.steps, self.n_train = settings, state, store, steps, n_train
-        self.what = what
+        self.what, self.tiles, self.album = what, tiles, album
         strides = validation_strides(slides["n_tiles"].to_numpy(), settings.training["max_validation_tiles"])
-        batch = settings.training["batch"]
-        fill = backend_in_use().one_size
-        tiles = pipeline.ordered_batches(slides, size=settings.model["size"], batch=batch, strides=strides, fill=fill)
-        self.tiles = tiles.map(lambda tile, _: tile)
         self.slide_labels = pipeline.label_matrix(slides)
         self.slide_of = np.repeat(np.arange(len(slides)), -(-slides["n_tiles"].to_numpy() // strides))
         most = (settings.training["max_validations"] - state.validations) * steps
@@ -131,6 +131,7 @@ class Validation(keras.callbacks.Callback):
         if better:
             state.best, state.kept = row, ""
             self.store.keep(self.model)
+        self.album.add(self.model, state.history)
         self._report(row, better=better)
         self._be_patient(row)
 
@@ -195,6 +196,22 @@ def is_better(row: dict[str, float], best: dict[str, float] | None, *, metric: s
     if metric is None or math.isnan(row[metric]) or row[metric] == best[metric]:
         return row["validation_loss"] < best["validation_loss"]
     return row[metric] > best[metric]
+
+
+def album_in(folder: Path, *, settings: Settings, seed: int) -> Album:
+    """Where the epochs' weights that the study keeps go."""
+    training = settings.training
+    wanted = {"best": training["keep_best"], "random": training["keep_random"]}
+    return Album(folder, **wanted, most=training["max_validations"], seed=seed)
+
+
+def validation_tiles(slides: pd.DataFrame, *, settings: Settings) -> tf.data.Dataset:
+    """Batches of the tiles of ``slides`` that are validated on."""
+    training, fill = settings.training, backend_in_use().one_size
+    strides = validation_strides(slides["n_tiles"].to_numpy(), training["max_validation_tiles"])
+    size, batch = settings.model["size"], training["batch"]
+    tiles = pipeline.ordered_batches(slides, size=size, batch=batch, strides=strides, fill=fill)
+    return tiles.map(lambda tile, _: tile)
 
 
 def validation_strides(n_tiles: np.ndarray, most: int | None) -> np.ndarray:

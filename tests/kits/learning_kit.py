@@ -16,7 +16,7 @@ TRAINING = {
     "batch": 16, "learning_rate": 1e-2, "validations_per_epoch": 4, "min_steps": 3, "max_validations": 6, "plateau": 10,
     "stop": 30, "min_delta": 0.0, "steps": None, "precision": "float32", "xla": False, "gpus": 1, "shuffle_buffer": 64,
     "augment": ["horizontal", "vertical"], "all_rounds_in_one_job": True, "max_validation_tiles": None,
-    "require_gpu": True,
+    "require_gpu": True, "keep_best": 0, "keep_random": 0,
 }  # fmt: skip
 
 

@@ -193,7 +193,7 @@ def finish_by_tensorflow(study):
         *tables, read_table(study["splits"][0]), number=1, facts=read_json(study["summary"]), seed=1, task=settings.task
     )
     place = Path(study["state_dir"]) / "round-1"
-    Store(place, settings=training._fingerprint(plan, settings, 1)).save(TrainingState(ended="by TensorFlow"), None)
+    Store(place, settings=training.fingerprint(plan, settings, 1)).save(TrainingState(ended="by TensorFlow"), None)
 
 
 def test_the_learning_rate_falls_and_stays_low_under_jax(by_jax):

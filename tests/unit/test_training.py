@@ -15,7 +15,7 @@ import pytest
 from histocarta import models as networks
 from histocarta import training
 from histocarta.errors import InputError
-from histocarta.files import read_json, read_table, write_json, write_table
+from histocarta.files import read_json, read_table, sha256, write_json, write_table
 from histocarta.models import load_model
 from histocarta.resume import Patience, TrainingState
 from histocarta.tasks import TASKS
@@ -90,11 +90,11 @@ def test_sidecar_names_settings_seed_data_and_versions(study):
     facts = read_json(study["sidecars"][1])
     assert (facts["round"], facts["trait"], facts["task"], facts["seed"]) == (2, "MKI67", "extremes", 1)
     assert facts["model"]["pooling"] == "avg"  # filled in from the study's fidelity
-    assert facts["manifest_sha256"] == training.sha256(study["manifest"])
+    assert facts["manifest_sha256"] == sha256(study["manifest"])
     assert facts["backend"] == "tensorflow"
     assert {"tensorflow", "keras"} <= set(facts["software"])
     assert facts["audit"] == {"independent": True}
-    assert "random" not in json.dumps(facts)
+    assert "random" not in json.dumps(facts | {"training": None})  # its settings name the epochs drawn at random
 
 
 def test_the_state_folder_is_gone_and_a_tensorboard_log_is_there(study):
@@ -386,3 +386,46 @@ def test_two_devices_in_step_learn_too_and_the_ragged_last_batch_does_no_harm(st
 def test_histories_can_be_read_by_pandas(study):
     frame = pd.read_csv(study["histories"][0])
     assert frame["validation_slide_auc"].between(0, 1).all()
+
+
+def test_the_best_epochs_and_the_drawn_ones_are_kept_also_by_a_killed_training(study, tmp_path, monkeypatch):
+    """Of 6 validations the 2 with the lowest loss and 2 drawn beforehand; the best of all is the model's weights."""
+    monkeypatch.setattr("histocarta.resume.SAVES_APART", 0.0)
+    keep = study | {"training": TRAINING | {"keep_best": 2, "keep_random": 2}, "checkpoint_metric": "none"}
+    keep = {**keep, "splits": study["splits"][:1], "rounds": [1]}
+    whole, killed = outputs_in(tmp_path / "whole", [1]), outputs_in(tmp_path / "killed", [1])
+    regression = {"task": "regression", "threshold": None, "labels": str(tmp_path / "labels.parquet")}
+    labels = read_table(study["labels"])
+    write_table(labels.rename(columns={"label": "target"}), tmp_path / "labels.parquet")
+    train_rounds(**keep | whole | regression)
+    rows, folder = rows_of(whole["histories"][0]), tmp_path / "whole" / "round-1" / "epochs"
+    found = {int(path.name[11:17]) for path in folder.iterdir()}
+    ranked = sorted(range(1, 7), key=lambda number: float(rows[number - 1]["validation_loss"]))
+    assert set(ranked[:2]) <= found and 2 <= len(found) <= 4
+    model = load_model(whole["models"][0])
+    best = model.get_weights()
+    model.load_weights(folder / f"validation-{ranked[0]:06d}.weights.h5")
+    for one, other in zip(best, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    plain, count = Validation.on_epoch_end, []
+
+    def die(self, epoch, logs=None):
+        plain(self, epoch, logs)
+        count.append(epoch)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Validation, "on_epoch_end", die)
+    with pytest.raises(KeyboardInterrupt):
+        train_rounds(**keep | killed | regression)
+    monkeypatch.setattr(Validation, "on_epoch_end", plain)
+    train_rounds(**keep | killed | regression)
+    again = tmp_path / "killed" / "round-1" / "epochs"
+    assert {path.name for path in again.iterdir()} == {path.name for path in folder.iterdir()}
+    for path in folder.iterdir():
+        kept = []
+        for place in (folder, again):
+            model.load_weights(place / path.name)
+            kept.append(model.get_weights())
+        for one, other in zip(*kept, strict=True):
+            np.testing.assert_array_equal(one, other)
