@@ -1,33 +1,6 @@
-# Reads:  what the genes of a regression were predicted to be: by models of their own (per-gene), or many at once.
+# Reads:  what the genes of a regression were predicted to be, in one form for every way.
 # Writes: tables/regression-{way}: one row per gene, the same for every way; tables/panels-{way}: one row per gene panel.
 # Included where the study has a regression.
-
-
-rule gather_genes:
-    input:
-        metrics=collect(
-            "<cohort>/traits/{trait}/regression/consensus/metrics.json", trait=traits_of_regression, allow_missing=True
-        ),
-        slides=collect(
-            "<cohort>/traits/{trait}/regression/consensus/slides.parquet",
-            trait=traits_of_regression,
-            allow_missing=True,
-        ),
-        splits=splits_of_regression,
-    output:
-        predictions="<cohort>/transcriptome/per-gene/predictions.parquet",
-        measured="<cohort>/transcriptome/per-gene/measured.parquet",
-        fates="<cohort>/transcriptome/per-gene/fates.tsv",
-    log:
-        "<cohort>/logs/gather_genes.log",
-    benchmark:
-        "<cohort>/benchmarks/gather_genes.txt"
-    conda:
-        "../envs/statistics.yaml"
-    params:
-        version=VERSION["genes_predicted"],
-    script:
-        "../scripts/gather_genes.py"
 
 
 rule tabulate_associations:
@@ -37,6 +10,7 @@ rule tabulate_associations:
         fates="<cohort>/transcriptome/{way}/fates.tsv",
         splits=splits_of_regression,
         controls=controls_of_regression,
+        models=models_that_open_the_test,
     output:
         table=report(
             "<cohort>/tables/regression-{way}.tsv",
@@ -54,6 +28,9 @@ rule tabulate_associations:
     params:
         itself=control_of_way,
         selection=selection_of_regression(),
+        # Not an output: a record that a rerun deletes is none.
+        register=register_of_test,
+        reopen=STUDY.reopen_tests,
         unit=STUDY.splits[STUDY.tasks["regression"].scheme].unit,
         version=VERSION["associations"],
     script:
@@ -66,6 +43,7 @@ rule summarise_panels:
         predictions="<cohort>/transcriptome/{way}/predictions.parquet",
         measured="<cohort>/transcriptome/{way}/measured.parquet",
         sheets=list(STUDY.panels.values()),
+        clinical=clinical_of_cohort,
     output:
         table=report(
             "<cohort>/tables/panels-{way}.tsv",
@@ -82,6 +60,7 @@ rule summarise_panels:
         "../envs/statistics.yaml"
     params:
         panels=STUDY.panels,
+        subtype=STUDY.subtype,
         seed=STUDY.seed,
         version=VERSION["panels"],
     script:

@@ -10,4 +10,6 @@ with recorded(snakemake.log[0]):
         unit=snakemake.params.unit,
         itself=snakemake.params.itself,
         selection=snakemake.params.selection,
+        register=snakemake.params.register,
+        reopen=snakemake.params.reopen,
     )

@@ -1,6 +1,6 @@
 """How well many traits are predicted, in one table, with the price of having tried them all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from histocarta.controls import NAMES, steiger
 from histocarta.correlations import associate_columns
 from histocarta.evaluation import NAN, benjamini_hochberg
 from histocarta.files import read_table, write_table
+from histocarta.openings import open_test_set
 from histocarta.predictions import MEAN, gene_matrix
 from histocarta.splits import patients_on_both_sides
 
@@ -29,6 +30,9 @@ def tabulate_associations(
     controls: str | list[str] = (),
     itself: str | None = None,
     selection: Mapping[str, float] | None = None,
+    models: Sequence[str] = (),
+    register: str | None = None,
+    reopen: bool = False,
 ) -> None:
     """Write one row per trait, in the order of ``fates``, as .tsv and .parquet: Spearman, p, FDR and R² of each part.
 
@@ -47,7 +51,10 @@ def tabulate_associations(
     ``selection`` (min_r2, max_fdr; None where weights were chosen on the validation part, or there are several rounds):
     genes ``brought_forward`` by the validation part, ``test_bonferroni``, their test's p times their number, and
     whether they are ``validated`` by a positive rho with that below ``Q`` (Wang 2021: 1,011 genes brought forward).
+    The test part is then opened for the ``models`` (files) and no others: :func:`openings.open_test_set`.
     """
+    if selection and register:
+        open_test_set(register, test_set="the test part", models=models, reopen=reopen)
     told, scores = read_table(fates), read_table(predictions)
     tried = (told["status"] == "ok").to_numpy()
     names = told.loc[tried, "trait"]
@@ -58,7 +65,7 @@ def tabulate_associations(
     rounds = sorted(set(scores["round"]) - {MEAN})
     for part in PARTS:
         found = _by_round(scores, truth, names=names, part=part, rounds=rounds)
-        whole = _associate(scores[(scores["round"] == MEAN) & (scores["part"] == part)], truth, names=names)
+        whole = associate_slides(scores[(scores["round"] == MEAN) & (scores["part"] == part)], truth, names=names)
         if part == "validation" and len(rounds) != 1:
             whole = {key: np.full(len(names), NAN) for key in FIGURES}
         columns = {f"{part}_{key}": whole[key] for key in FIGURES}
@@ -126,7 +133,7 @@ def _by_round(
 ) -> dict[str, np.ndarray]:
     """Mean rho and R² over the rounds' own models on their own ``part``."""
     found = [
-        _associate(scores[(scores["round"] == number) & (scores["part"] == part)], truth, names=names)
+        associate_slides(scores[(scores["round"] == number) & (scores["part"] == part)], truth, names=names)
         for number in rounds
     ]
     return {key: _mean(np.array([one[key] for one in found])) for key in ("rho", "r2")}
@@ -139,8 +146,11 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(total.shape, NAN), where=count > 0)
 
 
-def _associate(slides: pd.DataFrame, truth: pd.DataFrame, *, names: pd.Series) -> dict[str, np.ndarray]:
-    """Figures of the slides, and of their samples (``sample_…``), of every gene."""
+def associate_slides(slides: pd.DataFrame, truth: pd.DataFrame, *, names: pd.Series) -> dict[str, np.ndarray]:
+    """Figures of the slides, and of their samples (``sample_…``), of every gene.
+
+    slides : slide, sample and a column of predictions per gene; truth : what was measured, by slide.
+    """
     score, value = gene_matrix(slides, names), gene_matrix(truth.reindex(slides["slide"]), names)
     by_slide = associate_columns(score, value)
     code, samples = pd.factorize(slides["sample"])

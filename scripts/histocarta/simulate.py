@@ -48,12 +48,17 @@ class Recipe:
     follow_up_months: tuple[float, float] = (18.0, 140.0)
     spot_slides: int = 4
     null_genes: int = 200  # beside the trait «noise»: enough to see whether p-values hold what they promise
+    prefix: str = "P"  # of the patients' names
+    uptake: tuple[float, float] = (1.0, 1.0)  # of haematoxylin and eosin, times the usual: another laboratory
+    expression_shift: float = 0.0  # log2 units, added to every gene: another platform
 
 
 PRESETS = {
     "demo": Recipe(patients=80),
     "small": Recipe(patients=20, spot_slides=1, null_genes=0),
     "recovery": Recipe(patients=160),
+    # Other patients, from a laboratory and a platform of other habits: external to the demo.
+    "external": Recipe(patients=24, spot_slides=0, prefix="X", uptake=(1.25, 0.75), expression_shift=2.0),
 }
 
 
@@ -71,6 +76,7 @@ def simulate_cohort(*, output: str | Path, recipe: Recipe, seed: int, processes:
     patients = slides.groupby("patient")[["mean_A", "mean_B", "hti"]].mean().join(shares)
     expression = measure_expression(rng, patients=patients, recipe=recipe)
     expression = pd.concat([expression, draw_null_genes(patients.index, recipe=recipe, seed=seed)])
+    expression = (expression + recipe.expression_shift).round(4)
     clinical, patients["log_hazard"] = follow_up(rng, heterogeneity=patients["hti"], recipe=recipe)
 
     files = pd.DataFrame(
@@ -97,7 +103,9 @@ def draw_prevalences(rng: np.random.Generator, *, recipe: Recipe) -> pd.DataFram
     """
     count = recipe.patients + len(UNUSABLE)
     groups = rng.permutation(np.arange(count) % 4)
-    table = pd.DataFrame(index=pd.Index([f"P{number:03d}" for number in range(1, count + 1)], name="patient"))
+    table = pd.DataFrame(
+        index=pd.Index([f"{recipe.prefix}{number:03d}" for number in range(1, count + 1)], name="patient")
+    )
     for bit, field in enumerate(FIELDS):
         is_high = (groups >> bit) & 1 == 1
         table[f"share_{field}"] = np.where(is_high, rng.uniform(*recipe.high, count), rng.uniform(*recipe.low, count))
@@ -124,6 +132,7 @@ def plan_slides(*, output: Path, recipe: Recipe, seed: int, shares: pd.DataFrame
                 cell_um=recipe.cell_um,
                 mpp=recipe.mpp,
                 spots=recipe.patients - recipe.spot_slides <= number < recipe.patients,
+                uptake=recipe.uptake,
             )
         )
     first = plans[FAULTY.index("two-slides")]

@@ -35,6 +35,7 @@ class SlidePlan:
     cell_um: float  # side of a cell = the demo's tile, µm
     mpp: float  # of a 20x slide; the 40x slide has half of it
     spots: bool
+    uptake: tuple[float, float] = (1.0, 1.0)  # of haematoxylin and eosin, times the usual
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def simulate_slide(plan: SlidePlan) -> SlideTruth:
     fields = [draw_field(rng, outline=outline, prevalence=share, mpp=mpp) for share in plan.prevalence]
     mask = outline if defect.has_tissue else np.zeros_like(outline)
     layers = tissue.paint_tissue(field_a=fields[0], field_b=fields[1], mask=mask, mpp=mpp, rng=rng)
-    stain = tissue.draw_stain(rng)
+    stain = tissue.draw_stain(rng, uptake=plan.uptake)
     rgb = tissue.develop(layers, stain=stain, mpp=mpp, rng=rng)
     ink, blurred = np.zeros(rgb.shape[:2], bool), np.zeros(rgb.shape[:2], bool)
     if defect.pen:

@@ -28,14 +28,17 @@ class Stain:
     eosin_strength: float
 
 
-def draw_stain(rng: np.random.Generator) -> Stain:
-    """A laboratory's day: stain vectors a few degrees from the reference, uptake within about ±25 %."""
+def draw_stain(rng: np.random.Generator, *, uptake: tuple[float, float] = (1.0, 1.0)) -> Stain:
+    """A laboratory's day: stain vectors a few degrees from the reference, uptake within about ±25 % of its habit.
+
+    uptake : the laboratory's habit for haematoxylin and eosin, times the usual.
+    """
     vectors = []
     for reference in (HAEMATOXYLIN, EOSIN):
         vector = np.asarray(reference) + rng.normal(0, 0.025, 3)
         vectors.append(tuple(float(value) for value in vector / np.linalg.norm(vector)))
     strengths = np.exp(rng.normal(0, 0.10, 2))
-    return Stain(vectors[0], vectors[1], float(strengths[0]), float(strengths[1]))
+    return Stain(vectors[0], vectors[1], float(strengths[0]) * uptake[0], float(strengths[1]) * uptake[1])
 
 
 def smooth_noise(rng: np.random.Generator, *, shape: tuple[int, int], length: float) -> Image:

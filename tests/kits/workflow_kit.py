@@ -55,16 +55,21 @@ def simulate_study(folder, *, patients):
     One of the ``patients`` has two slides; on top come two patients whose slides cannot be used (one is empty, one has
     no resolution).
     """
-    here = Path.cwd()
-    os.chdir(folder)  # the sheet's paths are relative to the folder that the workflow runs in
-    try:
-        simulate_cohort(output="data", recipe=replace(PRESETS["small"], patients=patients), seed=1)
-    finally:
-        os.chdir(here)
+    simulate_in(folder, "data", recipe=replace(PRESETS["small"], patients=patients), seed=1)
     expression = read_table(folder / "data" / "expression.tsv")
     expression.loc[len(expression)] = [FLAT] + ["1.5"] * (expression.shape[1] - 1)
     write_table(expression, folder / "data" / "expression.tsv")
     return copy.deepcopy(STUDY)
+
+
+def simulate_in(folder, output, *, recipe, seed):
+    """A synthetic cohort below ``folder``, to whose sheets' paths the workflow's folder is ``folder``."""
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        simulate_cohort(output=output, recipe=recipe, seed=seed)
+    finally:
+        os.chdir(here)
 
 
 def snakemake(folder, *arguments, profile="profiles/local", environment=os.environ):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from histocarta.associations import tabulate_associations
+from histocarta.errors import InputError
 from histocarta.evaluation import r_squared
 from histocarta.files import read_table, write_table
 from scipy import stats
@@ -109,6 +110,15 @@ def test_genes_are_brought_forward_by_a_validation_part_that_chose_nothing(tmp_p
     assert np.isnan(table.loc["C", "test_bonferroni"])
     tabulate_associations(**arguments)
     assert "brought_forward" not in read_table(tmp_path / "t.parquet")
+    # The test part is opened for these models; a table of others is refused before anything is computed.
+    opened = {"selection": {"min_r2": 0.2, "max_fdr": 0.001}, "register": str(tmp_path / "test-probe.json")}
+    (tmp_path / "head").write_text("one")
+    tabulate_associations(**arguments, **opened, models=[str(tmp_path / "head")])
+    tabulate_associations(**arguments, **opened, models=[str(tmp_path / "head")])
+    (tmp_path / "head").write_text("another")
+    with pytest.raises(InputError, match="E-OPENED Expected the models for which the test part was opened on"):
+        tabulate_associations(**arguments, **opened, models=[str(tmp_path / "head")])
+    tabulate_associations(**arguments, **opened, models=[str(tmp_path / "head")], reopen=True)
 
 
 def test_where_nothing_could_be_learnt_every_row_says_so(tmp_path):

@@ -1,9 +1,13 @@
 """The task `regression` through the whole workflow: what is planted is predicted, what cannot be learnt is named."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from histocarta.files import read_json, read_table
-from workflow_kit import FLAT, jobs, simulate_study, snakemake
+from histocarta.models import holds_model
+from histocarta.simulate import PRESETS
+from workflow_kit import FLAT, jobs, simulate_in, simulate_study, snakemake
 
 TASK = {
     "layout": "grid",
@@ -31,6 +35,9 @@ def finished(tmp_path_factory):
     study = simulate_study(folder, patients=40)
     study["tasks"], study["heterogeneity"] = {"regression": TASK}, []
     study["splits"]["halves"]["test"] = 0.3
+    simulate_in(folder, "far", recipe=replace(PRESETS["external"], null_genes=0), seed=2)
+    far = {"slides": "far/slides.tsv", "expression": [{"path": "far/expression.tsv"}], "external_to": "tiny"}
+    study["cohorts"]["far"] = far
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     code, text = snakemake(folder)
     assert code == 0, text[-10000:]
@@ -81,6 +88,53 @@ def test_all_genes_at_once_have_the_same_table(finished):
 
 
 @pytest.mark.slow
+def test_models_hold_in_a_cohort_of_another_stain_and_scale(finished):
+    """24 patients with other uptake of both stains and 2 log2 units more of everything; nothing is fitted on them.
+
+    A is told there too. B, seen in the eosin of which the other laboratory takes up a quarter less, keeps its sign.
+    """
+    folder, _ = finished
+    tables = {
+        way: read_table(folder / f"results/tiny/tables/external-far-{way}.parquet").set_index("trait")
+        for way in ("per-gene", "probe", "panel")
+    }
+    for way in ("per-gene", "panel"):
+        assert tables[way].loc["A", "rho"] > 0.5 and tables[way].loc["B", "rho"] > 0, (way, tables[way].T.to_string())
+    for way, table in tables.items():
+        assert list(table.columns) == list(tables["panel"].columns) and table.loc["A", "n"] >= 24
+        assert table.loc["A", "offset"] == pytest.approx(-2, abs=1), (way, table["offset"])
+        assert (table.loc[FLAT, "code"], set(table["n_tests"])) == ("B-VARIANCE", {2 if way == "per-gene" else 3})
+    assert not (folder / "results/far/traits").exists() and not (folder / "results/far/report.html").exists()
+    ledger = read_table(folder / "results/far/ledger.tsv")
+    assert {"S-NO-MPP", "T-EMPTY"} & set(ledger["code"]) or (ledger["outcome"] == "excluded").sum() == 2
+    page = (folder / "results/tiny/report.html").read_text()
+    assert "External cohort far (regression, panel)" in page and "Cohort far (external)" in page
+    opened = read_json(folder / "results/tiny/openings/far-panel.json")
+    assert [len(one["models_sha256"]) for one in opened["openings"]] == [64]
+
+
+@pytest.mark.slow
+def test_an_external_cohort_is_opened_for_other_models_only_when_told_to(finished):
+    """The same models may be held against it again; a probe with other penalties is another model."""
+    folder, _ = finished
+    before = (folder / "study.yaml").read_text()
+    table = "results/tiny/tables/external-far-probe.tsv"
+    (folder / table).unlink()
+    assert snakemake(folder, table)[0] == 0
+    study = yaml.safe_load(before)
+    study["tasks"]["regression"]["transcriptome"]["penalties"] = [7.0]
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    code, _ = snakemake(folder, table)
+    log = (folder / "results/tiny/logs/evaluate_external/far-probe.log").read_text()
+    assert code == 1 and "E-OPENED Expected the models for which the cohort far was opened on" in log
+    (folder / "study.yaml").write_text(yaml.safe_dump(study | {"reopen_tests": True}))
+    code, text = snakemake(folder, table)
+    assert code == 0, text[-5000:]
+    assert len(read_json(folder / "results/tiny/transcriptome/probe/external/far/opened.json")["openings"]) == 2
+    (folder / "study.yaml").write_text(before)
+
+
+@pytest.mark.slow
 def test_one_gene_is_one_target(finished):
     folder, _ = finished
     target = folder / "results/tiny/traits/A/regression/consensus/metrics.json"
@@ -89,3 +143,32 @@ def test_one_gene_is_one_target(finished):
     code, text = snakemake(folder, target.relative_to(folder))
     assert code == 0, text[-5000:]
     assert [rule for rule, _ in jobs(text)] == ["average_regression"] and read_json(target) == before
+
+
+@pytest.mark.slow
+def test_many_genes_to_a_job_have_the_same_table_and_one_model_can_be_taken_out(finished):
+    """Two jobs (A and B; the flat one) in place of three traits' own: trained on one stream, named as before."""
+    folder, _ = finished
+    alone = read_table(folder / "results/tiny/tables/regression-per-gene.parquet")
+    study = yaml.safe_load((folder / "study.yaml").read_text())
+    study["tasks"]["regression"] |= {"genes_per_job": 2, "transcriptome": None}
+    study["reopen_tests"] = True  # the external cohort was opened for models with a job each
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    model = "results/tiny/transcriptome/per-gene/round-1/models/B.keras"
+    code, text = snakemake(folder, "results/tiny/report.html", model)
+    assert code == 0, text[-5000:]
+    rounds = len(list((folder / "results/tiny/transcriptome/per-gene").glob("round-*")))
+    ran = [rule for rule, _ in jobs(text)]
+    assert (ran.count("train_genes"), ran.count("score_genes"), ran.count("extract_gene")) == (2 * rounds, 2, 1)
+    assert "train_regression" not in ran and "tile_slide" not in ran
+    table = read_table(folder / "results/tiny/tables/regression-per-gene.parquet").set_index("trait")
+    own = [name for name in alone.columns if not name.startswith("control_") and name != "predictable"]
+    assert list(table.reset_index().columns) == own and holds_model(folder / model)
+    assert (table.loc[["A", "B"], "test_rho"] > 0.5).all(), table.T.to_string()
+    assert (table.loc[FLAT, "status"], table.loc[FLAT, "code"]) == ("excluded", "B-VARIANCE")
+    ledger = read_table(folder / "results/tiny/ledger.tsv")
+    assert set(ledger.loc[ledger["item"] == FLAT, "code"]) == {"B-VARIANCE"}
+    page = (folder / "results/tiny/report.html").read_text()
+    assert "Performance (regression, per-gene)" in page and "Learning curves" not in page
+    assert "opened 2 times, for other models each time" in page
+    assert not list((folder / "state").rglob("*.npz"))
