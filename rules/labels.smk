@@ -65,6 +65,7 @@ rule label_regression:
         expression="<cohort>/sheets/expression.parquet",
         manifest=manifest_of_task,
         split=splits_of_task,
+        sheet=sheet_of_batches,
     output:
         labels="<trait>/labels.parquet",
         summary="<trait>/labels.json",
@@ -81,6 +82,7 @@ rule label_regression:
         # A small table: lookup walks all of what it looks within, and the settings hold every trait's name.
         settings=lookup("{task}", within={name: task["labels"] for name, task in SETTINGS["tasks"].items()}),
         fitted_on=STUDY.choice("percentiles_fitted_on"),
+        test_shift=STUDY.choice("test_batch_shift"),
         version=VERSION["values"],
     script:
         "../scripts/label_regression.py"

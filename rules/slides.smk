@@ -133,6 +133,7 @@ rule collect_manifest:
     conda:
         "../envs/slides.yaml"
     params:
+        one_slide=one_slide_of_cohort,
         version=VERSION["manifest"],
     script:
         "../scripts/collect_manifest.py"

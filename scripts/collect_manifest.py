@@ -7,4 +7,5 @@ with recorded(snakemake.log[0]):
     collect_manifest(
         **snakemake.input,
         **snakemake.output,
+        one_slide=snakemake.params.one_slide,
     )

@@ -10,4 +10,5 @@ with recorded(snakemake.log[0]):
         **snakemake.params.settings,
         wanted=snakemake.params.wanted,
         fitted_on=snakemake.params.fitted_on,
+        test_shift=snakemake.params.test_shift,
     )

@@ -10,4 +10,5 @@ with recorded(snakemake.log[0]):
         **snakemake.params.settings,
         trait=snakemake.params.trait,
         fitted_on=snakemake.params.fitted_on,
+        test_shift=snakemake.params.test_shift,
     )

@@ -31,6 +31,16 @@ TABLE: dict[str, Row] = {
             "patients whose expression sets the low and high thresholds: every patient, or none of the test patients",
         ),
         Row(
+            "test_batch_shift", "own", "own", "non_test",
+            "Wang 2021, Methods: each test set is shifted by its own median; no code was released",
+            "what shifts a test sample to the reference batch: its batch's samples in the test part, or outside it",
+        ),
+        Row(
+            "probe_sum", "log", "log", "linear",
+            "Wang 2021, Methods: sum of the predictions of KRT18, KRT6B …, which are logarithms; no code was released",
+            "how predictions are summed for a probe that measures several genes together (multi-KRT)",
+        ),
+        Row(
             "validation_share", 0.1, 0.18, 0.1,
             "paper: 80 % train, 10 % validation, 10 % test; released: 80/20 of what the test set leaves, so 72/18/10",
             "share of the split units that validate, where a scheme names none",

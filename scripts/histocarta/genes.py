@@ -8,7 +8,14 @@ import pandas as pd
 from histocarta.errors import InputError
 from histocarta.expression import trait_columns
 from histocarta.files import write_json, write_table
-from histocarta.samples import centre_by_patient, fitted_samples, name_samples, tiled_slides
+from histocarta.samples import (
+    batch_of_samples,
+    centre_by_patient,
+    fitted_samples,
+    name_samples,
+    shift_batches,
+    tiled_slides,
+)
 from histocarta.values import MIN_SAMPLES, UNSCALED
 from histocarta.versions import VERSION
 
@@ -30,15 +37,20 @@ def label_genes(
     standardise: bool,
     min_variance: float,
     fitted_on: str,
+    sheet: str | list[str] = (),
+    reference_batch: str | None = None,
+    test_shift: str = "non_test",
 ) -> None:
     """Give every slide with tiles its sample's values of all ``wanted`` genes (None: every column of ``expression``).
 
     ``labels`` holds, per slide, the lists ``value`` and ``target`` (what is learnt) of the genes that can be learnt, in
-    the order of those with the status "ok" in ``genes``, a row per gene. The rule is :func:`values.label_regression`'s,
-    gene by gene, with the same codes; and a gene that was not measured in every sample that is fitted on is left out
-    (B-PARTIAL), since one matrix is solved for all. ``summary`` says so of all together.
+    the order of those with the status "ok" in ``genes``, a row per gene in the order of ``wanted``. The rule is
+    :func:`values.label_regression`'s, gene by gene, with the same codes; and a gene that was not measured in every
+    sample that is fitted on is left out (B-PARTIAL), since one matrix is solved for all. ``summary`` says so of all
+    together. Batches (``sheet``: the slide sheet) are brought to ``reference_batch`` first: ``samples.shift_batches``.
     """
     rule = {"centre": centre, "standardise": standardise, "min_variance": min_variance}
+    rule |= {"reference_batch": reference_batch, "test_shift": test_shift} if reference_batch else {}
     about = {"trait": TRAIT, "rule": rule, "fitted_on": fitted_on, "version": VERSION["genes"]}
     slides = tiled_slides(manifest=manifest, split=split)
     table, absent = read_genes(expression, wanted=wanted)
@@ -46,11 +58,16 @@ def label_genes(
     fitted = fitted_samples(slides, fitted_on=fitted_on)
     samples = slides.assign(fitted=fitted).drop_duplicates("sample").set_index("sample").drop(index="", errors="ignore")
     values = table.reindex(samples.index)
+    if reference_batch:
+        batch = batch_of_samples(samples.reset_index(), sheet=sheet).reindex(samples.index)
+        values = shift_batches(
+            values, batch=batch, fitted=samples["fitted"], reference=reference_batch, test_shift=test_shift
+        )
     if centre == "patient":
         values = centre_by_patient(values, patients=samples["patient"], fitted=samples["fitted"])
     values = values[values.notna().any(axis=1)]  # a patient's only sample has nothing to be centred on
     found = describe_genes(values[samples["fitted"].reindex(values.index)], min_variance=min_variance)
-    every = pd.concat([found, *absent]).reset_index(names="trait")
+    every = pd.concat([found, *absent]).reindex(wanted).reset_index(names="trait")
     write_table(every[list(GENE_COLUMNS)], genes)
 
     chosen = found[found["status"] == "ok"]

@@ -39,11 +39,13 @@ def gather_summaries(*, summaries: list[str], shards: list[str], gathered: str) 
     write_json([read_json(summary) | {"shard": str(shard)} for summary, shard in pairs], gathered)
 
 
-def collect_manifest(*, gathered: str, slides: str, manifest: str, exclusions: str) -> None:
+def collect_manifest(*, gathered: str, slides: str, manifest: str, exclusions: str, one_slide: bool = False) -> None:
     """Join the gathered tile summaries with the sheet (FROM_SHEET) into ``manifest``, sorted by slide.
 
     Two slides with the very same tiles are one slide under two names (a copy, or one file with two UUIDs): the later
-    is left out (code ``T-DUP``).
+    is left out (code ``T-DUP``). With ``one_slide`` a patient keeps one slide (Wang 2021: the most recent scan, the
+    block of routine IHC, the largest area), that of the highest ``priority`` in the sheet, a number or a date, blank
+    being lowest, then the one with the most tiles; the others are left out (``T-SECOND``).
     ``exclusions`` lists the slides left out, and per slide and reason how many grid cells hold no tile.
 
     Raises:
@@ -56,6 +58,8 @@ def collect_manifest(*, gathered: str, slides: str, manifest: str, exclusions: s
     _check_one_layout(frame)
     _check_shards(frame)
     frame = _without_copies(frame)
+    if one_slide:
+        frame = _one_of_each_patient(frame, read_table(slides))
     write_table(frame[COLUMNS], manifest)
     write_table(_exclusions(frame), exclusions)
 
@@ -117,6 +121,31 @@ def _without_copies(frame: pd.DataFrame) -> pd.DataFrame:
             frame.loc[row, "reason"] = f"{slide}: the same tiles as {first[digest]}, which is used"
             frame.loc[row, "n_tiles"] = 0
         first.setdefault(digest, slide)
+    return frame
+
+
+def _one_of_each_patient(frame: pd.DataFrame, sheet: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with one usable slide per patient."""
+    stated = sheet.set_index("slide").reindex(columns=["priority"], fill_value="")["priority"]
+    numbers = pd.to_numeric(stated.replace("", pd.NA), errors="coerce")
+    if (numbers.isna() & (stated != "")).any():  # not all are numbers: days, then
+        days = pd.to_datetime(stated.replace("", pd.NA), errors="coerce", format="ISO8601")
+        wrong = stated[days.isna() & (stated != "")]
+        if len(wrong):
+            raise InputError(
+                f"Expected numbers or dates (2019-03-31) in the column priority of the slide sheet, found "
+                f"{wrong.iloc[0]!r} for {wrong.index[0]}; correct it."
+            )
+        numbers = (days - pd.Timestamp(0)).dt.total_seconds()
+    usable = frame[frame["n_tiles"] > 0]
+    priority = numbers.reindex(usable["slide"]).set_axis(usable.index).fillna(float("-inf"))
+    order = usable.assign(priority=priority).sort_values(["priority", "n_tiles"], ascending=False, kind="stable")
+    chosen = order.drop_duplicates("patient").set_index("patient")
+    for row in usable.index.difference(order.drop_duplicates("patient").index):
+        used = chosen.loc[frame.at[row, "patient"]]
+        frame.loc[row, ["status", "code", "n_tiles"]] = ["excluded", "T-SECOND", 0]
+        why = "of higher priority" if used["priority"] > priority[row] else f"with {used['n_tiles']} tiles"
+        frame.loc[row, "reason"] = f"{frame.at[row, 'slide']}: {used['slide']}, {why}, is used"
     return frame
 
 

@@ -87,3 +87,43 @@ def centre_by_patient(values: Values, *, patients: pd.Series, fitted: pd.Series)
     mean = values[fitted].groupby(patients[fitted]).mean().reindex(patients).set_axis(values.index)
     mean = mean.fillna(own.transform("mean"))
     return (values - mean).where(own.transform("count") > 1)
+
+
+def shift_batches(values: Values, *, batch: pd.Series, fitted: pd.Series, reference: str, test_shift: str) -> Values:
+    """``values`` (by sample, log scale; a column per trait, or one trait) with every batch at the reference's median.
+
+    Gene by gene, median of the ``reference`` less median of the batch, both over the ``fitted`` samples, is added to
+    the batch's samples (Wang 2021); the reference stays as it is. test_shift : "non_test" adds that to the samples that
+    are not fitted too; with "own" their shift, the reference's own included, is that of their own median, which takes a
+    cohort to be tested at once. Raises InputError for a batch that is not named, or has no sample to be shifted by.
+    """
+    if reference not in set(batch):
+        raise InputError(
+            f"Expected the batch {reference!r} (labels.reference_batch) in the column batch of the slide sheet, found "
+            f"{', '.join(sorted({*batch} - {''})) or 'none'}"
+        )
+    goal, shifted = values[fitted & (batch == reference)].quantile(), values.copy()  # 0.5: without a word on NaN
+    for name in sorted(set(batch)):
+        here = batch == name
+        groups = [(here & fitted, here if test_shift == "non_test" else here & fitted)]
+        groups += [(here & ~fitted, here & ~fitted)] if test_shift == "own" and (here & ~fitted).any() else []
+        for source, target in groups:
+            if not name or not source.any():
+                what = f"samples of batch {name} outside the test part" if name else "a batch of every sample"
+                raise InputError(
+                    f"Expected {what} to bring it to the scale of {reference}, found {int(here.sum())} samples without "
+                    f"(such as {here.index[here][0]}); fill the slide sheet's column batch, or set no reference_batch"
+                )
+            shifted[target] = values[target] + (goal - values[source].quantile())
+    return shifted
+
+
+def batch_of_samples(slides: pd.DataFrame, *, sheet: str) -> pd.Series:
+    """The batch of each sample of ``slides`` (slide, sample) by the slide sheet; InputError where it has two."""
+    stated = read_table(sheet).set_index("slide").reindex(columns=["batch"], fill_value="")["batch"]
+    pairs = slides.assign(batch=stated.reindex(slides["slide"]).to_numpy())[["sample", "batch"]].drop_duplicates()
+    if twice := sorted(pairs.loc[pairs["sample"].duplicated(), "sample"]):
+        raise InputError(
+            f"Expected one batch of each sample in the slide sheet, found two for {twice[0]!r}; correct it"
+        )
+    return pairs.set_index("sample")["batch"]

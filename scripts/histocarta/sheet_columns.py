@@ -10,7 +10,7 @@ from histocarta.tables import header_and_delimiter, is_missing, require_columns
 
 REQUIRED = ("slide", "patient", "file")
 REGION = ("x", "y", "width", "height")
-SLIDE_COLUMNS = (*REQUIRED, "mpp", *REGION, "block", "exclude", "sample_type", "dx")
+SLIDE_COLUMNS = (*REQUIRED, "mpp", *REGION, "block", "batch", "priority", "exclude", "sample_type", "dx")
 KNOWN = (*SLIDE_COLUMNS, "reason", "region")
 # Columns that people keep in their sheets and that one letter makes a known one; no one means height by weight.
 _OTHER_WORDS = frozenset({"weight", "season"})

@@ -7,7 +7,15 @@ import pandas as pd
 
 from histocarta.errors import InputError
 from histocarta.files import write_json, write_table
-from histocarta.samples import centred, fitted_samples, join_samples, read_trait, tiled_slides
+from histocarta.samples import (
+    batch_of_samples,
+    centred,
+    fitted_samples,
+    join_samples,
+    read_trait,
+    shift_batches,
+    tiled_slides,
+)
 from histocarta.versions import VERSION
 
 COLUMNS = {"slide": str, "patient": str, "value": float, "target": float, "reason": str, "sample": str}
@@ -27,16 +35,21 @@ def label_regression(
     standardise: bool,
     min_variance: float,
     fitted_on: str,
+    sheet: str | list[str] = (),
+    reference_batch: str | None = None,
+    test_shift: str = "non_test",
 ) -> None:
     """Give every slide with tiles its sample's ``value`` of ``trait`` (labels.parquet), and sum it up (labels.json).
 
     ``target`` is what is learnt: the value, or with ``standardise`` (value - mean) / sd. Mean and variance (population,
     ddof 0) are those of the samples that ``fitted_on`` names: "non_test", without a slide in the test part, or "all".
+    sheet, reference_batch, test_shift : batches are brought to one scale first (:func:`samples.shift_batches`).
     centre : None or "patient". A trait that no table has (B-NOTRAIT), that has too few values there (B-NOVALUE) or
     varies by ``min_variance`` or less (B-VARIANCE; Wang 2021 drops genes with a variance of 0.01 in training) is
     "excluded", with an empty table. Raises InputError for no sample in common, or a split that does not fit.
     """
     rule = {"centre": centre, "standardise": standardise, "min_variance": min_variance}
+    rule |= {"reference_batch": reference_batch, "test_shift": test_shift} if reference_batch else {}
     about = {"trait": trait, "rule": rule, "fitted_on": fitted_on, "version": VERSION["values"]}
     slides = tiled_slides(manifest=manifest, split=split)
     try:
@@ -47,6 +60,15 @@ def label_regression(
         fit, column = {"mean": None, "variance": None, "samples": 0}, None
     else:
         found = join_samples(slides, values, expression=expression)
+        if reference_batch:
+            fitted = fitted_samples(found, fitted_on=fitted_on)
+            samples = found.assign(fitted=fitted)[found["sample"] != ""].drop_duplicates("sample").set_index("sample")
+            batch = batch_of_samples(samples.reset_index(), sheet=sheet).reindex(samples.index)
+            shifted = shift_batches(
+                samples["value"], batch=batch, fitted=samples["fitted"], reference=reference_batch,
+                test_shift=test_shift,
+            )  # fmt: skip
+            found = found.assign(value=shifted.reindex(found["sample"]).to_numpy())
         found = centred(found, fitted_on=fitted_on) if centre == "patient" else found
         fit = fit_values(found, fitted_on=fitted_on)
         fate = _fault(fit, min_variance=min_variance)

@@ -26,6 +26,8 @@ def study(tmp_path):
     for name in ("x", "y", "width", "height"):
         table[name] = ""
     write_table(table, tmp_path / "manifest.tsv")
+    batch = np.where(np.arange(N) // 2 % 3 == 0, "two", "one")
+    write_table(table[["slide"]].assign(batch=batch), tmp_path / "slides.tsv")
     part = ["test" if n // 2 % 4 == 0 else "validation" if n // 2 % 4 == 1 else "train" for n in range(N)]
     write_table(table.assign(unit=patients, part=part, scheme="s", round=1), tmp_path / "round-1.tsv")
     return tmp_path
@@ -44,9 +46,19 @@ def labelled(folder, *, wanted=None, **changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"centre": "patient"}, {"standardise": False}, {"fitted_on": "all"}, {"min_variance": 3.9}]
+    "changes",
+    [
+        {},
+        {"centre": "patient"},
+        {"standardise": False},
+        {"fitted_on": "all"},
+        {"min_variance": 3.9},
+        {"reference_batch": "one"},
+        {"reference_batch": "one", "test_shift": "own"},
+    ],
 )
 def test_every_gene_is_labelled_as_it_would_be_alone(study, changes):
+    changes |= {"sheet": str(study / "slides.tsv")}
     table, genes, summary = labelled(study, **changes)
     chosen = genes.index[genes["status"] == "ok"].tolist()
     assert chosen and summary["status"] == "ok"

@@ -12,7 +12,7 @@ from histocarta.tiling import REASONS
 NO_COUNTS = dict.fromkeys(REASONS, 0)
 
 
-def cohort(folder, *slides, sheet=None, given=None):
+def cohort(folder, *slides, sheet=None, given=None, **more):
     """Summaries and shards as tiling writes them; ``slides`` are (slide, patient, n_tiles, changes)."""
     summaries, shards = [], []
     for slide, patient, n_tiles, changes in slides:
@@ -37,6 +37,7 @@ def cohort(folder, *slides, sheet=None, given=None):
         slides=str(given or folder / "slides.tsv"),
         manifest=str(folder / "manifest.tsv"),
         exclusions=str(folder / "exclusions.tsv"),
+        **more,
     )
     tables = [folder / "manifest.tsv", folder / "exclusions.tsv"]
     return [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in tables]
@@ -120,3 +121,39 @@ def test_tiles_of_two_layouts_are_an_error(tmp_path, key, value):
 def test_a_shard_that_lost_its_tiles_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"Expected 5 tiles in .*a.tfrecord, found 0 bytes; tile the slide again"):
         cohort(tmp_path, ("a", "P1", 0, {"n_tiles": 5}))
+
+
+def one_of_each(tmp_path, *slides, priority=None):
+    sheet = pd.DataFrame({"slide": [row[0] for row in slides], "patient": [row[1] for row in slides], "exclude": ""})
+    if priority is not None:
+        sheet["priority"] = priority
+    sheet.to_csv(tmp_path / "given.tsv", sep="\t", index=False)
+    return cohort(tmp_path, *slides, given=tmp_path / "given.tsv", one_slide=True)
+
+
+def test_a_patient_keeps_the_slide_with_the_most_tiles(tmp_path):
+    slides = [("a", "P1", 3, {}), ("b", "P1", 5, {}), ("c", "P2", 1, {}), ("d", "P1", 0, {"code": "T-EMPTY"})]
+    manifest, exclusions = one_of_each(tmp_path, *slides)
+    assert manifest["n_tiles"].tolist() == ["0", "5", "1", "0"]
+    assert manifest["code"].tolist() == ["T-SECOND", "", "", "T-EMPTY"]
+    assert exclusions.loc[0, ["item", "code", "reason"]].tolist() == ["a", "T-SECOND", "a: b, with 5 tiles, is used"]
+
+
+@pytest.mark.parametrize("priority", [["2019-03-31", "2020-01-02", ""], ["0", "1", ""], ["2", "10", "1.5"]])
+def test_the_sheets_priority_goes_before_the_number_of_tiles(tmp_path, priority):
+    """The most recent scan, or the block of the clinic's stains, or any number; a blank is the lowest."""
+    slides = [("a", "P1", 9, {}), ("b", "P1", 2, {}), ("c", "P1", 20, {})]
+    manifest, exclusions = one_of_each(tmp_path, *slides, priority=priority)
+    assert manifest["n_tiles"].tolist() == ["0", "2", "0"]
+    assert exclusions["reason"].tolist() == [f"{name}: b, of higher priority, is used" for name in "ac"]
+
+
+def test_a_slide_without_tiles_is_no_ones_choice(tmp_path):
+    slides = [("a", "P1", 0, {"code": "T-EMPTY"}), ("b", "P1", 2, {})]
+    assert one_of_each(tmp_path, *slides, priority=["9", "1"])[0]["n_tiles"].tolist() == ["0", "2"]
+
+
+def test_a_priority_in_words_is_an_error(tmp_path):
+    slides = [("a", "P1", 1, {}), ("b", "P1", 2, {})]
+    with pytest.raises(InputError, match=r"Expected numbers or dates .* in the column priority .*, found 'new' for b"):
+        one_of_each(tmp_path, *slides, priority=["2019-03-31", "new"])

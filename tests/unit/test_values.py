@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_table
 from histocarta.values import MIN_SAMPLES, label_regression
 
@@ -80,3 +81,62 @@ def test_a_trait_that_cannot_be_learnt_is_left_out_with_its_reason(tmp_path, val
     assert table.empty and list(table.reset_index()) == ["slide", "patient", "value", "target", "reason", "sample"]
     assert (summary["status"], summary["code"]) == ("excluded", code)
     assert pd.Series([summary["reason"]]).str.contains(reason).all()
+
+
+def batches(folder, *, tested):
+    """30 patients of two laboratories in turns; the second measures 3 units more, and its test part 1 more still."""
+    rng = np.random.default_rng(4)
+    batch = np.array(["one", "two"] * 15)
+    late = np.isin([f"s{number:03d}" for number in range(30)], list(tested))
+    values = rng.normal(8, 1, 30) + 3 * (batch == "two") + (late & (batch == "two"))
+    study(folder, values, tested=tested)
+    sheet = pd.DataFrame({"slide": [f"s{number:03d}" for number in range(30)], "batch": batch})
+    write_table(sheet, folder / "slides.tsv")
+    return values, batch, late
+
+
+@pytest.mark.parametrize("test_shift", ["non_test", "own"])
+def test_batches_are_brought_to_the_references_median(tmp_path, test_shift):
+    """Closed form (Wang 2021): the reference's median less the batch's, outside the test part or of the test's own."""
+    tested = {f"s{number:03d}" for number in range(20, 30)}
+    values, batch, late = batches(tmp_path, tested=tested)
+    found, summary = labelled(
+        tmp_path, sheet=str(tmp_path / "slides.tsv"), reference_batch="one", test_shift=test_shift
+    )
+    goal, expected = np.median(values[(batch == "one") & ~late]), values.copy()
+    for name in ("one", "two"):
+        here = (batch == name) & ~late
+        expected[here] += goal - np.median(values[here])
+        source = here if test_shift == "non_test" else (batch == name) & late
+        expected[(batch == name) & late] += goal - np.median(values[source])
+    np.testing.assert_allclose(found["value"], expected)
+    assert summary["fit"]["mean"] == pytest.approx(expected[~late].mean())
+    assert summary["rule"]["reference_batch"] == "one"
+    np.testing.assert_allclose(found["value"][(batch == "one") & ~late], values[(batch == "one") & ~late])
+
+
+def test_test_samples_do_not_move_what_is_fitted(tmp_path):
+    tested = {f"s{number:03d}" for number in range(20, 30)}
+    values, _, _ = batches(tmp_path, tested=tested)
+    call = {"sheet": str(tmp_path / "slides.tsv"), "reference_batch": "one"}
+    before, _ = labelled(tmp_path, **call)
+    study(tmp_path, [*values[:20], *(values[20:] + 100)], tested=tested)
+    after, _ = labelled(tmp_path, **call)
+    np.testing.assert_array_equal(before["value"][:20], after["value"][:20])
+    np.testing.assert_allclose(after["value"][20:] - before["value"][20:], 100)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": "three"}, r"Expected the batch 'one' .*found three"),
+        ({"batch": ["one"] * 25 + [""] * 5}, r"Expected a batch of every sample .*found 5 samples .*p025"),
+        ({"batch": ["one"] * 20 + ["two"] * 10}, r"Expected samples of batch two outside the test part .*found 10"),
+    ],
+)
+def test_batches_that_cannot_be_shifted_are_named(tmp_path, change, message):
+    batches(tmp_path, tested={f"s{number:03d}" for number in range(20, 30)})
+    sheet = read_table(tmp_path / "slides.tsv").assign(**change)
+    write_table(sheet, tmp_path / "slides.tsv")
+    with pytest.raises(InputError, match=message):
+        labelled(tmp_path, sheet=str(tmp_path / "slides.tsv"), reference_batch="one")
