@@ -50,6 +50,8 @@ rule validate_probe:
         mem_mb=8000,
     params:
         standardise=REGRESSION.labels.standardise,
+        values=roi_values_of_cohort,
+        probe_sum=STUDY.choice("probe_sum"),
         version=VERSION["rois"],
     script:
         "../scripts/validate_rois.py"

@@ -7,5 +7,7 @@ with recorded(snakemake.log[0]):
     validate_rois(
         **snakemake.input,
         **snakemake.output,
+        **snakemake.params.values,
         standardise=snakemake.params.standardise,
+        probe_sum=snakemake.params.probe_sum,
     )

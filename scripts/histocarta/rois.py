@@ -1,7 +1,8 @@
 """Whether expression predicted in place is what was measured there: regions of interest under many genes at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
@@ -11,24 +12,27 @@ from histocarta.errors import InputError
 from histocarta.evaluation import benjamini_hochberg
 from histocarta.files import read_table, write_table
 from histocarta.mixed_models import fit_random_intercepts
+from histocarta.roi_values import hardly_varying, read_roi_values, sum_probes
 from histocarta.rounds import read_fates
 from histocarta.values import UNSCALED
 
 PLACE = ("slide", "section", "x_px", "y_px")
 SIDE = "side_um"
+POLYGON = "polygon"
 
 
 def place_rois(*, rois: str, slides: list[str], sites: list[str], placed: str, size: int, mpp: float) -> None:
     """Find the kept tiles of every region and write ``placed``: roi (row of the table), slide, section, row, col.
 
-    rois : slide, section, x_px, y_px (centre, level-0 px), optionally side_um (of a square, µm), and a column per gene,
-    on a log scale. Without a side a region is the tile under its centre; with one the tiles whose centres lie in it.
+    rois : slide, section, x_px, y_px (centre, level-0 px), optionally side_um (of a square, µm) or polygon (text of
+    level-0 px, ``x,y x,y x,y …``), and a column per gene. A region is the tiles whose centres lie in its polygon or
+    square; without either the tile under its centre.
     size, mpp : the layout's. A region on no kept tile is left out. Raises InputError for missing columns or none left.
     """
     names = parquet.read_schema(rois).names
     if missing := [name for name in PLACE if name not in names]:
         raise InputError(f"Expected the columns {', '.join(PLACE)} in {rois}, found no {', '.join(missing)}")
-    table = pd.read_parquet(rois, columns=[*PLACE, *([SIDE] if SIDE in names else [])])
+    table = pd.read_parquet(rois, columns=[*PLACE, *(name for name in (SIDE, POLYGON) if name in names)])
     table["roi"] = np.arange(len(table))
     grids = dict(zip(slides, sites, strict=True))
     found = [
@@ -57,6 +61,10 @@ def validate_rois(
     table: str,
     parquet_table: str,
     standardise: bool,
+    negatives: Sequence[str] = (),
+    sums: Mapping[str, Sequence[str]] = {},
+    min_variance: float = 0.0,
+    probe_sum: str = "linear",
 ) -> None:
     """Predict every gene in the regions of test slides and hold it against what was measured there; a row per gene.
 
@@ -64,23 +72,31 @@ def validate_rois(
     its tiles and over the rounds that tested its slide. Per gene measured ~ predicted + (1 | section) by
     :func:`mixed_models.fit_random_intercepts` with the false discovery rate over all genes tried, and Spearman within
     each section: its mean, and in how many sections it is positive. A significant negative slope is no validation: the
-    sign stands in ``direction``. Genes that the regions lack keep their row.
+    sign stands in ``direction``. Genes that the regions lack keep their row. negatives, sums, min_variance, probe_sum :
+    of :mod:`histocarta.roi_values`; a probe of ``sums`` has a row as a gene has.
     """
     told = read_table(genes)
     told = told[told["status"] == "ok"].astype({"mean": float, "sd": float})
     scale = told if standardise else told.assign(**UNSCALED)
-    where = read_table(placed)
-    here = scale["trait"].isin(parquet.read_schema(rois).names).to_numpy()
-    both = scale.loc[here, "trait"].tolist()
+    where, columns = read_table(placed), parquet.read_schema(rois).names
+    probes = {name: genes for name, genes in sums.items() if name in columns}
+    needed = {*columns}.union(*probes.values())
+    here = scale["trait"].isin(needed).to_numpy()
     rounds = _by_round(where, places, tiles, heads, sidecars, splits=splits, chosen=np.flatnonzero(here))
-    predicted = (
-        _mean_of_rounds(rounds, columns=both) * scale.loc[here, "sd"].to_numpy() + scale.loc[here, "mean"].to_numpy()
-    )
-    values = pd.read_parquet(rois, columns=both).to_numpy(float)[predicted.index]
+    predicted = _mean_of_rounds(rounds, columns=scale.loc[here, "trait"].tolist())
+    predicted = predicted * scale.loc[here, "sd"].to_numpy() + scale.loc[here, "mean"].to_numpy()
+    both = [name for name in predicted if name in columns and name not in probes]
+    pooled = sum_probes(predicted, sums=probes, probe_sum=probe_sum)
+    predicted = predicted[both].assign(**pooled)
+    values = read_roi_values(rois, columns=list(predicted), negatives=negatives).iloc[predicted.index]
+    still = hardly_varying(values, min_variance=min_variance)
+    chosen = still.index[still == ""]
     section = where.drop_duplicates("roi").set_index("roi")["section"].loc[predicted.index].to_numpy()
-    found = _associate(predicted.to_numpy(), values, section, names=both)
-    frame = told[["trait"]].merge(found, on="trait", how="left")
-    frame["reason"] = frame["reason"].fillna("not measured in the regions")
+    found = _associate(predicted[chosen].to_numpy(), values[chosen].to_numpy(), section, names=chosen)
+    names = [*told["trait"], *(name for name in pooled if name not in set(told["trait"]))]
+    frame = pd.DataFrame({"trait": names}).merge(found, on="trait", how="left")
+    why = frame["trait"].map(still[still != ""]).fillna("not measured in the regions")
+    frame["reason"] = frame["reason"].fillna(why)
     write_table(frame, table)
     write_table(frame, parquet_table)
 
@@ -161,6 +177,24 @@ def _tiles_of(rois: pd.DataFrame, sites: pd.DataFrame, *, tile_um: float) -> pd.
     x, y = (kept[axis].to_numpy(float) + width / 2 for axis in ("x", "y"))
     dx, dy = (np.abs(rois[f"{axis}_px"].to_numpy(float)[:, None] - centre) for axis, centre in (("x", x), ("y", y)))
     reach = np.where(half > 0, half, width / 2)[:, None]
-    roi, tile = np.nonzero((dx <= reach) & (dy <= reach))
+    inside = (dx <= reach) & (dy <= reach)
+    if POLYGON in rois:
+        for number, text in enumerate(rois[POLYGON].fillna("")):
+            if text:
+                inside[number] = _in_polygon(text, x=x, y=y)
+    roi, tile = np.nonzero(inside)
     found = rois.iloc[roi].reset_index(drop=True)
     return found.assign(row=kept["row"].to_numpy(int)[tile], col=kept["col"].to_numpy(int)[tile])
+
+
+def _in_polygon(text: str, *, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether each place lies in the polygon ``x,y x,y …``, its edge included."""
+    try:
+        corners = np.array([[float(value) for value in corner.split(",")] for corner in text.split()], np.float32)
+    except ValueError:
+        corners = np.zeros(0)
+    if corners.ndim != 2 or corners.shape[0] < 3 or corners.shape[1] != 2:
+        raise InputError(f"Expected a polygon as x,y x,y x,y … in level-0 px, found {text[:60]!r}; correct it")
+    return np.array(
+        [cv2.pointPolygonTest(corners, (float(a), float(b)), False) >= 0 for a, b in zip(x, y, strict=True)]
+    )

@@ -37,6 +37,17 @@ def test_a_region_is_the_tile_under_its_centre_or_those_in_its_square(tmp_path):
     assert sides == {0: [(2, 1)], 1: [(1, 1), (1, 2), (2, 1), (2, 2)], 2: [(0, 0)]}
 
 
+def test_a_region_is_the_tiles_in_its_polygon(tmp_path):
+    """A triangle over the upper left half of the grid, and a region without a polygon beside it."""
+    corner = "100,200 260,200 100,360"
+    where = {"slide": ["s", "s"], "section": "x", "x_px": [150.0] * 2, "y_px": [290.0] * 2, "polygon": [corner, None]}
+    below = [(row, col) for row in range(4) for col in range(4) if row + col <= 3]
+    assert placed(tmp_path, where) == {0: below, 1: [(2, 1)]}
+    for text in ("1,2 3,4", "1;2 3;4 5;6", "1,2,3 4,5,6 7,8,9"):
+        with pytest.raises(InputError, match="Expected a polygon as x,y x,y x,y"):
+            placed(tmp_path, where | {"polygon": [text, None]})
+
+
 def test_a_region_keeps_what_is_left_of_it(tmp_path):
     where = {"slide": ["s", "s"], "section": "x", "x_px": [180.0, 120.0], "y_px": [280.0, 220.0], "side_um": 40.0}
     found = placed(tmp_path, where, lost={(1, 1), (0, 0), (0, 1), (1, 0)})
@@ -127,3 +138,25 @@ def test_the_report_counts_both_directions(study):
     section = spatial_section(str(study / "t.tsv"))
     counts = next(block for block in section.blocks if isinstance(block, Table)).rows
     assert [count for _, count in counts] == [2, 1, 1, counts[3][1]]
+
+
+def test_a_probe_of_two_genes_has_a_row_and_one_that_hardly_varies_says_so(study):
+    """«sum» measures A and C together, which follow features 0 and 2; «still» is the same everywhere."""
+    features = np.load(study / "tiles.npy").astype(float)
+    values = read_table(study / "rois.parquet")
+    signal = np.logaddexp2(features[:, 0], features[:, 2])
+    values["sum"] = signal + np.random.default_rng(1).normal(0, 0.1, 120)
+    values["still"] = 1.0
+    write_table(values, study / "rois.parquet")
+    told = read_table(study / "genes.tsv")
+    told.loc[len(told)] = {"trait": "still"} | told.iloc[1].drop("trait").to_dict()
+    for number in (1, 2):
+        with np.load(study / f"head-{number}.npz") as head:
+            weights = np.column_stack([head["weights"], np.ones(3)])
+        np.savez(study / f"head-{number}.npz", weights=weights, intercept=np.zeros(4))
+    write_table(told, study / "genes.tsv")
+    table = validated(study, sums={"sum": ["A", "C"]}, min_variance=0.001)
+    assert table.loc["sum", "slope"] > 0 and table.loc["sum", "fdr"] < 1e-6 and table.loc["sum", "n"] == 60
+    assert table.loc["still", "reason"] == "varies by 0 between the regions, need 0.001"
+    plain = validated(study)
+    assert "sum" not in plain.index and plain.loc["A", "slope"] == table.loc["A", "slope"]
