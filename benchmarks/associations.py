@@ -1,5 +1,5 @@
-"""Statistics of 17,695 genes × 172 patients (Wang et al. 2021): Spearman, false discovery rate and R² of all genes
-against one by one, and ridge regression of all genes against scikit-learn's of one.
+"""Statistics of 17,695 genes × 172 patients (Wang et al. 2021) against one by one: Spearman, false discovery rate and
+R²; differential expression; the permutation p of an adjusted Rand index; and ridge regression of all genes.
 
 Usage: python benchmarks/associations.py [--genes 17695] [--patients 172]. One core; the input is random: only its size
 counts.
@@ -9,13 +9,16 @@ import argparse
 import time
 
 import numpy as np
+from histocarta.clustering import adjusted_rand
 from histocarta.correlations import associate_columns
 from histocarta.evaluation import benjamini_hochberg
+from histocarta.linear_models import fit_genes
 from histocarta.ridge import fit_ridge
 from machine import machine, verdict
 from scipy import stats
 from sklearn.linear_model import Ridge
-from sklearn.metrics import r2_score
+from sklearn.metrics import adjusted_rand_score, r2_score
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.multitest import multipletests
 from threadpoolctl import threadpool_limits
 
@@ -79,6 +82,38 @@ def benchmark_ridge(genes, slides, features=2048, alone=50):
     )
 
 
+def benchmark_contrast(genes, patients, alone=500):
+    """ER status with four covariates, as their linear model; a loop over statsmodels' OLS."""
+    rng = np.random.default_rng(2)
+    design = np.column_stack([np.ones(patients), rng.integers(0, 2, patients), rng.normal(size=(patients, 4))])
+    value = rng.normal(size=(patients, genes))
+    names = [f"x{n}" for n in range(design.shape[1])]
+
+    def theirs():
+        fits = [OLS(value[:, gene], design).fit() for gene in range(alone)]
+        return np.array([(fit.params[1], fit.pvalues[1]) for fit in fits])
+
+    (ours, slow), (found, expected) = in_turns([lambda: fit_genes(value, design, term=1, names=names), theirs])
+    print(f"differential expression of {genes:,} genes × {patients} patients: {ours:.3f} s")
+    verdict("differential expression of all genes, ratio to a loop over OLS", slow / alone / (ours / genes), least=10)
+    difference = np.abs(found[["effect", "p"]].to_numpy()[:alone] - expected).max()
+    verdict("its largest difference", difference, most=1e-10)
+
+
+def benchmark_rand(patients, permutations=1000):
+    rng = np.random.default_rng(3)
+    one, other = rng.integers(0, 4, (2, patients))
+    shuffled = np.stack([rng.permutation(other) for _ in range(permutations)])
+
+    def theirs():
+        return np.array([adjusted_rand_score(one, row) for row in shuffled])
+
+    (ours, slow), (found, expected) = in_turns([lambda: adjusted_rand(one, shuffled), theirs])
+    print(f"{permutations} permutations of an adjusted Rand index of {patients} patients: {1000 * ours:.1f} ms")
+    verdict("permuted adjusted Rand indices, ratio to a loop over scikit-learn", slow / ours, least=10)
+    verdict("their largest difference", np.abs(found - expected).max(), most=1e-12)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--genes", type=int, default=17695)
@@ -87,6 +122,8 @@ def main():
     print(machine())
     with threadpool_limits(1):
         benchmark_associations(given.genes, given.patients)
+        benchmark_contrast(given.genes, given.patients)
+        benchmark_rand(given.patients)
         benchmark_ridge(given.genes, 558)
 
 

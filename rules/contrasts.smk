@@ -91,3 +91,48 @@ use rule enrich_contrast as enrich_predictions with:
         by="test_rho",
         seed=STUDY.seed,
         version=VERSION["enrichment"],
+
+
+rule represent_unpredicted:
+    input:
+        associations="<cohort>/tables/regression-{way}.parquet",
+        sets=gene_sets_file,
+    output:
+        table="<cohort>/tables/unpredicted-{way}-{sets}.tsv",
+    log:
+        "<cohort>/logs/represent_unpredicted/{way}/{sets}.log",
+    benchmark:
+        "<cohort>/benchmarks/represent_unpredicted/{way}/{sets}.txt"
+    wildcard_constraints:
+        way="per-gene|panel|probe",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        version=VERSION["enrichment"],
+    script:
+        "../scripts/represent_unpredicted.py"
+
+
+rule compare_statuses:
+    input:
+        predictions="<cohort>/transcriptome/{way}/predictions.parquet",
+        measured="<cohort>/transcriptome/{way}/measured.parquet",
+        clinical="<cohort>/sheets/clinical.parquet",
+        sheets=list(STUDY.panels.values()),
+    output:
+        table="<cohort>/tables/statuses-{way}.tsv",
+        samples="<cohort>/transcriptome/{way}/statuses.parquet",
+    log:
+        "<cohort>/logs/compare_statuses/{way}.log",
+    benchmark:
+        "<cohort>/benchmarks/compare_statuses/{way}.txt"
+    wildcard_constraints:
+        way="per-gene|panel|probe",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        statuses=STUDY.statuses,
+        panels=STUDY.panels,
+        version=VERSION["statuses"],
+    script:
+        "../scripts/compare_statuses.py"

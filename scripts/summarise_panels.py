@@ -8,7 +8,9 @@ with recorded(snakemake.log[0]):
         associations=snakemake.input.associations,
         predictions=snakemake.input.predictions,
         measured=snakemake.input.measured,
+        clinical=snakemake.input.clinical,
         **snakemake.output,
         panels=snakemake.params.panels,
+        subtype=snakemake.params.subtype,
         seed=snakemake.params.seed,
     )

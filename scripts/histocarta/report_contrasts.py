@@ -83,6 +83,24 @@ def enrichment_section(table: str) -> Section:
     )
 
 
+def unpredicted_section(table: str) -> Section:
+    """Gene sets of which many genes vary and are not predicted: tables/unpredicted-{way}-{sets}.tsv."""
+    rows = read_table(table)
+    name = Path(table).stem.removeprefix("unpredicted-").replace("per-gene", "per gene")
+    way, _, sets = name.partition("-")
+    small = int((pd.to_numeric(rows["fdr"]) < Q).sum())
+    cells = [
+        [row["set"], row["genes"], row["unpredicted"], number(row["expected"]), p_text(row["p"]), p_text(row["fdr"])]
+        for row in rows.head(SETS).to_dict("records")
+    ]
+    note = (
+        f"Genes whose variance is above the median and whose FDR is above {Q}: of which sets they are more than chance "
+        f"gives (hypergeometric, one-sided). {small} of {len(rows)} sets have an FDR below {Q}."
+    )
+    columns = ("set", "genes tried", "not predicted", "expected", "p", "FDR")
+    return Section(f"Genes that are not predicted ({way}, {sets})", [Note(note), Table(columns, cells)])
+
+
 def _bars(sets: pd.DataFrame) -> Figure:
     nes, fdr = (pd.to_numeric(sets[name]).to_numpy() for name in ("nes", "fdr"))
     places = np.arange(len(sets))[::-1]

@@ -1,10 +1,14 @@
 """What the report shows of gene panels (Wang 2021: EndoPredict, Oncotype DX, PAM50 and the proliferation score)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from histocarta import figures
 from histocarta.files import read_table
-from histocarta.panels import CLUSTERS
-from histocarta.report_page import Note, Section, Table, interval, number, p_text
+from histocarta.panel_figures import panel_heatmaps
+from histocarta.panels import CLUSTERS, scale_panel, tested_samples
+from histocarta.report_page import Gallery, Note, Picture, Section, Table, data_uri, interval, number, p_text
+from histocarta.sheets import read_traits
 
 _COUNTS = (
     ("genes", "genes"), ("tried", "tried"), ("significant", "ρ > 0, FDR < 0.05"), ("predictable", "predictable"),
@@ -12,8 +16,15 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def panel_section(table: str) -> Section:
-    """One row per panel of tables/panels-{way}.tsv."""
+_AGREEMENTS = (
+    ("gene", "genes' clusters, predicted and measured"),
+    ("predicted_subtype", "predicted clusters and subtype"),
+    ("measured_subtype", "measured clusters and subtype"),
+)
+
+
+def panel_section(table: str, root: str, panels: Mapping[str, str]) -> Section:
+    """One row per panel of tables/panels-{way}.tsv, further agreements, and heat maps of those that can be drawn."""
     rows, way = read_table(table), Path(table).stem.removeprefix("panels-")
     counts = [(name, title) for name, title in _COUNTS if (rows[name] != "").any()]
     cells = [
@@ -35,4 +46,27 @@ def panel_section(table: str) -> Section:
         f"Rand index of the samples' {CLUSTERS} consensus clusters by predicted and by measured genes; 0 is chance, 1 "
         "the same groups."
     )
-    return Section(f"Gene panels (regression, {way})", [Note(note), Table(columns, cells)])
+    more = [
+        (row["panel"], words, interval(row[f"{kind}_ari"], row[f"{kind}_low"], row[f"{kind}_high"]),
+         p_text(row[f"{kind}_p"]))
+        for row in rows.to_dict("records")
+        for kind, words in _AGREEMENTS
+        if row.get(f"{kind}_ari")
+    ]  # fmt: skip
+    blocks = [Table(("panel", "agreement of", "ARI (95 % CI)", "p"), more)] if more else []
+    pictures = _heatmaps(Path(root) / "transcriptome" / way, panels)
+    blocks += [Gallery(pictures, "Measured and predicted, genes and samples in one order")] if pictures else []
+    return Section(f"Gene panels (regression, {way})", [Note(note), Table(columns, cells), *blocks])
+
+
+def _heatmaps(folder: Path, panels: Mapping[str, str]) -> list[Picture]:
+    if not panels:
+        return []
+    ends, _ = tested_samples(folder / "predictions.parquet", folder / "measured.parquet")
+    known = {name.split("|")[0]: name for name in ends["predicted"].columns}
+    pictures = []
+    for panel, path in panels.items():
+        scaled, _ = scale_panel(ends, [known[gene] for gene in read_traits(path) if gene in known])
+        if scaled:
+            pictures.append(Picture(data_uri(figures.png(panel_heatmaps(scaled, panel=panel))), panel))
+    return pictures
