@@ -30,12 +30,15 @@ wildcard_constraints:
     traits=r"[^/]+\+[^/]+",
     scheme=r"[a-z0-9-]+",
     round=r"\d+",
+    job=r"\d+",
     way=r"[a-z-]+",
+    other=r"[A-Za-z0-9._-]+",
 
 
 include: "rules/common.smk"
 include: "rules/paths.smk"
 include: "rules/gene_paths.smk"
+include: "rules/external_paths.smk"
 include: "rules/data.smk"
 include: "rules/slides.smk"
 include: "rules/labels.smk"
@@ -51,5 +54,5 @@ include: "rules/run.smk"
 rule all:
     default_target: True
     input:
-        collect("results/{cohort}/report.html", cohort=STUDY.cohorts),
+        collect("results/{cohort}/report.html", cohort=[name for name in STUDY.cohorts if is_trained(name)]),
     localrule: True

@@ -6,7 +6,7 @@ from functools import cache
 from histocarta.backends import check_backend
 from histocarta.config import read_study
 from histocarta.errors import InputError
-from histocarta.footprint import scoring_mb, training_mb
+from histocarta.footprint import scoring_mb, together_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
 from histocarta.preflight import check_slides, is_absent
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
@@ -18,7 +18,10 @@ STUDY = read_study(config, files=workflow.configfiles)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
 GDC = {row["file"]: row for sheet in SLIDES.values() if "md5" in sheet for row in sheet.to_dict("records")}
-TRAITS = {name: read_traits(task["traits"]) if task["traits"] else [] for name, task in SETTINGS["tasks"].items()}
+# Traits whose own files the study asks for.
+TRAITS = {
+    name: read_traits(task.traits) if task.traits and task.one_by_one() else [] for name, task in STUDY.tasks.items()
+}
 TENSORFLOW_ENV = f"../envs/{STUDY.tensorflow_env}.yaml"
 
 

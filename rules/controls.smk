@@ -1,6 +1,7 @@
 # Reads:  manifest, splits, and the values of all genes (transcriptome.smk).
 # Writes: transcriptome/controls/: what colour, nuclei, size, an untrained network and shuffled values would predict, which every
 #         way of a regression is held against.
+# GPU rules: extract_untrained_features.
 
 
 rule measure_slides:

@@ -34,8 +34,46 @@ def selection_of_regression():
 
 def wanted_genes():
     """The genes that are to be predicted at once; None: all of the expression table."""
-    genes = STUDY.tasks["regression"].transcriptome.genes
-    return None if genes == "all" else read_traits(genes)
+    at_once = STUDY.tasks["regression"].transcriptome
+    return None if at_once is None or at_once.genes == "all" else read_traits(at_once.genes)
+
+
+@cache
+def genes_in_jobs():
+    """The genes that are trained many to a job, in their order: the first job has the first of them."""
+    task = STUDY.tasks["regression"]
+    return read_traits(task.traits) if task.traits and not task.one_by_one() else []
+
+
+def jobs_of_genes():
+    """Numbers of the jobs that train many genes each."""
+    return list(range(1, 1 + -(-len(genes_in_jobs()) // STUDY.tasks["regression"].genes_per_job)))
+
+
+def archive_of_gene(wildcards):
+    """The archive of models that holds one gene's."""
+    if wildcards.trait not in genes_in_jobs():
+        raise InputError(f"Expected a gene of tasks.regression.traits, found {wildcards.trait!r}")
+    job = 1 + genes_in_jobs().index(wildcards.trait) // STUDY.tasks["regression"].genes_per_job
+    pattern = "results/{cohort}/transcriptome/per-gene/round-{round}/job-{job}/models.zip"
+    return pattern.format(cohort=wildcards.cohort, round=wildcards.round, job=job)
+
+
+def number_of_job(wildcards):
+    """The job of its path."""
+    return int(wildcards.job)
+
+
+def number_of_round(wildcards):
+    """The round of its path."""
+    return int(wildcards.round)
+
+
+def gene_job_call():
+    """What :func:`histocarta.gene_jobs.train_genes` is told of the regression."""
+    told = training_call("regression")
+    wanted = {key: told[key] for key in ("model", "training", "pooling", "seed")}
+    return wanted | {"genes_per_job": STUDY.tasks["regression"].genes_per_job}
 
 
 def clinical_of_cohort(wildcards):
@@ -63,7 +101,7 @@ def contrasts_of_cohort(wildcards):
 
 def enrichment_of_cohort(wildcards):
     """Enrichment of every file of gene sets in what each contrast, and each way of predicting, ranks."""
-    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
+    ways = [way for task in STUDY.tasks.values() for way in task.gathered()]
     by_contrast = "results/{cohort}/contrasts/{contrast}/enrichment-{sets}.tsv"
     by_way = "results/{cohort}/tables/enrichment-{way}-{sets}.tsv"
     return [
@@ -72,9 +110,23 @@ def enrichment_of_cohort(wildcards):
     ]
 
 
+def unpredicted_of_cohort(wildcards):
+    """Of which gene sets the genes are that no way predicts, for every file of gene sets."""
+    ways = [way for task in STUDY.tasks.values() for way in task.gathered()]
+    pattern = "results/{cohort}/tables/unpredicted-{way}-{sets}.tsv"
+    return collect(pattern, cohort=wildcards.cohort, way=ways, sets=STUDY.gene_sets)
+
+
+def statuses_of_cohort(wildcards):
+    """Predicted expression by clinical status in every way, where the study names statuses and the cohort has a sheet."""
+    ways = STUDY.tasks["regression"].ways() if "regression" in STUDY.tasks else []
+    tables = collect("results/{cohort}/tables/statuses-{way}.tsv", cohort=wildcards.cohort, way=ways)
+    return tables if STUDY.statuses and has_survival(wildcards.cohort) else []
+
+
 def panels_of_cohort(wildcards):
     """How far the study's gene panels are predicted, in each way."""
-    ways = [way for task in STUDY.tasks.values() for way in task.at_once()] if STUDY.panels else []
+    ways = [way for task in STUDY.tasks.values() for way in task.gathered()] if STUDY.panels else []
     return collect("results/{cohort}/tables/panels-{way}.tsv", cohort=wildcards.cohort, way=ways)
 
 
@@ -90,6 +142,11 @@ def rois_of_cohort(wildcards):
     return STUDY.cohorts[wildcards.cohort].rois
 
 
+def roi_values_of_cohort(wildcards):
+    """How what the cohort's regions measure is made comparable."""
+    return STUDY.cohorts[wildcards.cohort].roi_values.model_dump()
+
+
 def spatial_tables_of_cohort(wildcards):
     """How far all genes are predicted in place, where the cohort has regions and the study such ways."""
     ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
@@ -98,6 +155,6 @@ def spatial_tables_of_cohort(wildcards):
 
 
 def genes_at_once_of_cohort(wildcards):
-    """What became of every gene, by each way that predicts all of them at once."""
-    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
+    """What became of every gene, by each way that has no files of each."""
+    ways = [way for task in STUDY.tasks.values() for way in task.gathered() if is_trained(wildcards.cohort)]
     return collect("results/{cohort}/transcriptome/{way}/fates.tsv", cohort=wildcards.cohort, way=ways)

@@ -1,5 +1,5 @@
 # Reads:  the study, as rules/common.smk has it.
-# Writes: nothing. Holds the small functions that turn a task, a trait or a cohort into paths.
+# Writes: nothing. Holds the small functions that turn a task, a trait or a cohort into paths and settings.
 
 
 def rounds_of_scheme(name):
@@ -27,6 +27,20 @@ def splits_of_scheme(cohort, scheme):
 def splits_of_task(wildcards):
     """The split tables of the task's scheme, all rounds."""
     return splits_of_scheme(wildcards.cohort, STUDY.tasks[wildcards.task].scheme)
+
+
+def training_call(name):
+    """What :func:`histocarta.training.train_rounds` is told of a task."""
+    task = STUDY.tasks[name]
+    return {
+        "model": task.model.model_dump(),
+        "training": task.training.model_dump(),
+        "task": name,
+        **task.judging(),
+        "pooling": task.model.pooling,
+        "checkpoint_metric": STUDY.choice("checkpoint_metric"),
+        "seed": STUDY.seed,
+    }
 
 
 def unit_of_task(wildcards):
@@ -66,10 +80,28 @@ def traits_of_task(wildcards):
     return TRAITS[wildcards.task]
 
 
+def one_slide_of_cohort(wildcards):
+    """Whether a patient of the cohort keeps one slide only."""
+    return STUDY.cohorts[wildcards.cohort].one_slide
+
+
+def sheet_of_batches(wildcards):
+    """The cohort's slide sheet, where batches are brought to one scale by it."""
+    reference = STUDY.tasks["regression"].labels.reference_batch
+    return f"results/{wildcards.cohort}/sheets/slides.tsv" if reference else []
+
+
+def is_trained(cohort):
+    """Whether models are trained on a cohort; to those of another it may be external."""
+    return STUDY.cohorts[cohort].external_to is None
+
+
 def of_every_task(pattern):
     """An input function: ``pattern`` filled with every trait, task and layout of the study."""
 
     def paths(wildcards):
+        if not is_trained(wildcards.cohort):
+            return []
         return sorted(
             {
                 pattern.format(cohort=wildcards.cohort, task=name, layout=task.layout, trait=trait)
@@ -119,6 +151,8 @@ def heterogeneity_of_cohort(name):
     """An input function: one file of each set of traits that the study asks heterogeneity of."""
 
     def paths(wildcards):
+        if not is_trained(wildcards.cohort):
+            return []
         return [
             f"results/{wildcards.cohort}/heterogeneity/{item.task}/{'+'.join(item.traits)}/{name}"
             for item in STUDY.heterogeneity

@@ -44,9 +44,13 @@ rule write_report:
         survival=survival_of_cohort,
         spots=spot_agreements_of_cohort,
         panels=panels_of_cohort,
+        statuses=statuses_of_cohort,
         spatial=spatial_tables_of_cohort,
         contrasts=contrasts_of_cohort,
         enrichment=enrichment_of_cohort,
+        unpredicted=unpredicted_of_cohort,
+        external=external_tables_of_cohort,
+        others=ledgers_of_others,
     output:
         report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),
     log:

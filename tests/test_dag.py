@@ -13,7 +13,9 @@ from typing import NamedTuple
 import pytest
 import yaml
 from histocarta.formats import pyramid_name
+from histocarta.splits import part_counts
 
+RULES = sorted((Path(__file__).parent.parent / "rules").glob("*.smk"))
 ROOT = Path(__file__).parent.parent
 SLIDE_COLUMNS = ("slide", "patient", "file", "mpp", "x", "y", "width", "height", "exclude")
 PER_TRAIT = ("label_extremes", "audit_leaks", "train_extremes", "score_extremes", "vote_extremes")
@@ -175,6 +177,34 @@ def test_two_tasks_share_the_slides_and_the_splits_and_keep_their_own_rules(whol
         "average_regression": 3,
         "tabulate_associations": 1,
     }
+
+
+def test_many_genes_to_a_job_are_few_jobs_and_one_gene_is_still_one_target(tmp_path):
+    """17,695 genes in 5 rounds, 50 to a job (Wang 2021's transcriptome): 354 jobs a round, and no list of genes."""
+
+    def transcriptome(study):
+        task = {"layout": "grid", "scheme": "thirds", "traits": "data/genes.tsv", "genes_per_job": 50}
+        study["tasks"], study["heterogeneity"] = {"regression": task}, []
+        study["splits"]["thirds"]["rounds"] = 5
+
+    folder = write_study(tmp_path / "study", change=transcriptome)
+    (folder / "data" / "genes.tsv").write_text("\n".join(["trait", *(f"G{n}" for n in range(17_695))]) + "\n")
+    counts = plan(folder, more=["--quiet", "rules"]).counts
+    assert {rule: counts[rule] for rule in ("train_genes", "score_genes", "gather_jobs", "label_listed_genes")} == {
+        "train_genes": 5 * 354,
+        "score_genes": 354,
+        "gather_jobs": 1,
+        "label_listed_genes": 1,
+    }
+    assert not {"train_regression", "label_regression", "gather_genes"} & {*counts}
+    alone = plan(folder, "results/tiny/traits/G7/regression/consensus/metrics.json").counts
+    assert (alone["train_regression"], alone["average_regression"]) == (5, 1) and "train_genes" not in alone
+    (job,) = [
+        job
+        for job in plan(folder, "results/tiny/transcriptome/per-gene/round-2/models/G50.keras").jobs
+        if job.rule == "train_genes"
+    ]
+    assert job.wildcards == {"cohort": "tiny", "round": "2", "job": "2"}
 
 
 def test_a_photograph_is_imported_once_for_all_its_regions(whole):
@@ -372,6 +402,17 @@ def test_the_slurm_profile_holds_its_own_values(options):
     assert {name: found[name] for name in wanted} == wanted
 
 
+def test_the_slurm_profile_names_every_rule_that_asks_for_a_card():
+    """A rules file says in its head which rules do; one that the profile forgets would wait on a CPU partition."""
+    named = re.findall(r"^# GPU rules: (.*?)\.$", "\n".join(path.read_text() for path in RULES), re.MULTILINE)
+    wanted = {name for line in named for name in line.split(", ")}
+    wanted = {name.replace("<task>", task) for name in wanted for task in ("extremes", "regression")}
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "profile.yaml").read_text())["set-resources"]
+    assert wanted == {*profile} - {"tile_slide", "import_image"}
+    asking = [path for path in RULES if re.search(r"^ +gpu=", path.read_text(), re.MULTILINE)]
+    assert len(named) >= len(asking) >= 4 and all("# GPU rules:" in path.read_text() for path in asking)
+
+
 def test_the_local_profile_hands_out_one_gpu(options):
     found = options["profiles/local"]
     assert (found["executor"], found["jobs"], found["retries"]) == ("None", "None", "0")
@@ -437,3 +478,33 @@ def test_the_papers_presets_on_the_real_manifests(tmp_path, cohort):
         "write_report": 1,
         "all": 1,
     }
+
+
+def test_wangs_preset_plans_the_published_numbers(tmp_path):
+    """991 patients in 558, 139, 122 and 172, and an external cohort of 350, on which nothing is trained."""
+    settings = yaml.safe_load((ROOT / "config" / "wang-2021.yaml").read_text())
+    for cohort, patients in (("clinseq-tcga", 3), ("abim", 2)):
+        own = settings["cohorts"][cohort]
+        for path in [own["slides"], own.get("clinical"), *(table["path"] for table in own["expression"])]:
+            (tmp_path / (path or "x")).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / (path or "x")).touch()
+        rows = [slide(f"{cohort}-{n}", f"{cohort}-P{n}", f"data/{cohort}-{n}.svs") for n in range(patients)]
+        lines = ["\t".join(str(row.get(name, "")) for name in SLIDE_COLUMNS) for row in rows]
+        (tmp_path / own["slides"]).write_text("\n".join(["\t".join(SLIDE_COLUMNS), *lines]) + "\n")
+        for row in rows:
+            (tmp_path / row["file"]).touch()
+    (tmp_path / settings["tasks"]["regression"]["traits"]).write_text(
+        "trait\n" + "".join(f"G{n}\n" for n in range(120))
+    )
+    shutil.copytree(ROOT / "config" / "panels", tmp_path / "config" / "panels")
+    shutil.copy(ROOT / "config" / "wang-2021.yaml", tmp_path / "study.yaml")
+    found = plan(tmp_path, profile="slurm", more=["--quiet", "rules"]).counts
+    expected = {
+        "tile_slide": 5, "train_genes": 3, "score_genes": 3, "score_external_genes": 3, "extract_probe_features": 1,
+        "extract_external_probe": 1, "evaluate_external": 2, "tabulate_associations": 2, "write_ledger": 2,
+        "write_report": 1, "compare_groups": 1, "compare_predicted_groups": 2,
+    }  # fmt: skip
+    assert {rule: found.get(rule) for rule in expected} == expected
+    (scheme,) = settings["splits"].values()
+    counts = part_counts(991, **{key: scheme[key] for key in ("test", "validation", "tuning")})
+    assert counts == (558, 139, 122, 172)

@@ -20,11 +20,12 @@ the folder that the run is started in. This page is written by `python -m histoc
 | --- | --- |
 | `levy-jurgenson-2020-brca.yaml` | TCGA-BRCA with the settings of Levy-Jurgenson et al. 2020 |
 | `levy-jurgenson-2020-luad.yaml` | TCGA-LUAD with the settings of the same paper |
+| `wang-2021.yaml` | breast cancer's transcriptome with the settings of Wang et al. 2021 and an external cohort |
 | `demo.yaml` | 80 synthetic patients with planted truth, in minutes (`make demo`) |
 | `recovery.yaml` | five larger synthetic cohorts, whose truth must be found again (`make recovery`) |
 | `her2st.yaml` | five real breast sections of two patients as virtual cores, split by blocks (`make her2st`) |
 | `her2st-leave-one-patient-out.yaml` | the same cores, each patient scored by the other's model (`make her2st`) |
-| `her2st-transcriptome.yaml` | all genes of the same cores by the three ways of `regression` (`make her2st`) |
+| `her2st-transcriptome.yaml` | their genes by the three ways of `regression` (`make her2st-transcriptome`) |
 | `her2st-small.yaml` | two of the sections, fewer traits and steps (`make her2st-small`) |
 | `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival, gene sets (`make tcga-luad-table`) |
 | `panels/*.txt` | Oncotype DX, EndoPredict and the 11 proliferation genes of PAM50, for `panels` |
@@ -36,9 +37,11 @@ Text tables: tabs (or commas in a .csv), UTF-8, plain or gzip; lines that begin 
 
 **Slides** (`slides`): `slide` and `patient` (letters, digits, `. _ -`), `file`; optional `mpp` (um per pixel); `x`,
 `y`, `width`, `height`, or `region` as `x,y,width,height` (in level-0 pixels: a TMA core, a region of interest); `block`
-(the unit of a split by blocks); `exclude` (yes or no, or the reason) and `reason`. In optional columns `NA` and the
-like are blanks. Other columns may stay: they are named in the ledger and not used, but a name that is nearly a known
-one (`mmp`) is refused. TCGA slides may come from a GDC manifest instead (`gdc_manifest`).
+(the unit of a split by blocks); `batch` (laboratory or platform, for `labels.reference_batch`); `priority` (with
+`one_slide`, the patient's slide with the highest is used: a date, or 1 for the block that was stained for the clinic;
+of equal ones that with the most tiles); `exclude` (yes or no, or the reason) and `reason`. In optional columns `NA` and
+the like are blanks. Other columns may stay: they are named in the ledger and not used, but a name that is nearly a
+known one (`mmp`) is refused. TCGA slides may come from a GDC manifest instead (`gdc_manifest`).
 
 **Expression** (`expression`): traits by samples or samples by traits, named in the first column and the header.
 Traits may be `SYMBOL` or `SYMBOL|ENTREZ`. Samples are patients' ids or TCGA barcodes, of which one aliquot per
@@ -81,9 +84,9 @@ def page() -> str:
     """The list of keys, section by section, the fidelity table and the codes of the ledger, as Markdown."""
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
-    order = ["Study", "Cohort", "ExpressionTable", "Layout", "Tasks", "Extremes", "Labels", "Vote", "Regression",
-             "Values", "Selection", "Transcriptome", "Model", "Training", "Scheme", "Heterogeneity", "Survival",
-             "Contrast", "Downloads"]  # fmt: skip
+    order = ["Study", "Cohort", "ExpressionTable", "RoiValues", "Layout", "Tasks", "Extremes", "Labels", "Vote",
+             "Regression", "Values", "Selection", "Transcriptome", "Model", "Training", "Scheme", "Heterogeneity",
+             "Survival", "Contrast", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 

@@ -11,7 +11,7 @@ from histocarta.tasks import TASKS
 
 def disagreements(study: Study) -> list[str]:
     """One line for everything in a study that is right by itself and wrong beside the rest."""
-    return [*_votes(study), *_positive_tiles(study), *_repeated_sets(study), *_absent_weights(study)]
+    return [*_votes(study), *_positive_tiles(study), *_repeated_sets(study), *_absent_weights(study), *_external(study)]
 
 
 def repeated_keys(files: Iterable[str | Path]) -> list[str]:
@@ -86,10 +86,32 @@ def _repeated_sets(study: Study) -> list[str]:
     return problems
 
 
+def _external(study: Study) -> list[str]:
+    """Cohorts external to one that is not there, is external itself, or has no regression to be held against them."""
+    problems = []
+    for name, cohort in study.cohorts.items():
+        own = cohort.external_to
+        if own is None:
+            continue
+        trained = [other for other, one in study.cohorts.items() if one.external_to is None]
+        if own not in trained:
+            problems.append(
+                f"Expected one of the cohorts that are trained on ({', '.join(trained) or 'none'}) at "
+                f"cohorts.{name}.external_to, found {own!r}"
+            )
+        if "regression" not in study.tasks:
+            problems.append(f"Expected a task regression where cohorts.{name} is external to {own}, found none")
+    return problems
+
+
 def _absent_weights(study: Study) -> list[str]:
+    """Files of weights, or models, that are named and not there."""
+    named = {f"{name}.model.weights": task.model.weights for name, task in study.tasks.items()}
+    if "regression" in study.tasks and (at_once := study.tasks["regression"].transcriptome):
+        named["regression.transcriptome.features"] = at_once.features
     return [
-        f"Expected a file of weights at tasks.{name}.model.weights, found nothing at {task.model.weights}; correct the "
-        "path, or use null for a random start"
-        for name, task in study.tasks.items()
-        if task.model.weights and not Path(task.model.weights).is_file()
+        f"Expected a file of weights at tasks.{key}, found nothing at {path}; correct the path, or use null for a "
+        "random start"
+        for key, path in named.items()
+        if path and not Path(path).is_file()
     ]

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from histocarta.files import read_json, read_table
-from histocarta.report_contrasts import common_section, contrast_section, enrichment_section
+from histocarta.report_contrasts import common_section, contrast_section, enrichment_section, unpredicted_section
+from histocarta.report_external import external_section
 from histocarta.report_fits import fit_sections
 from histocarta.report_galleries import heterogeneity_section, map_section, slide_section
 from histocarta.report_models import learning_section, performance_section, shown_traits
@@ -13,6 +14,7 @@ from histocarta.report_page import Caution, Note, Picture, Section, Table, cell,
 from histocarta.report_panels import panel_section
 from histocarta.report_rois import spatial_section
 from histocarta.report_settings import settings_section
+from histocarta.report_statuses import status_section
 from histocarta.report_survival import survival_section
 from histocarta.tasks import TASKS
 
@@ -29,9 +31,13 @@ def write_report(
     survival: list[str],
     spots: list[str],
     panels: list[str],
+    statuses: list[str],
     spatial: list[str],
     contrasts: list[str],
     enrichment: list[str],
+    unpredicted: list[str],
+    external: list[str],
+    others: list[str],
     report: str,
     study: dict[str, Any],
     cohort: str,
@@ -40,11 +46,16 @@ def write_report(
     """Write the report of one cohort whose results lie under ``root``.
 
     ``manifests`` (one per layout), ``tables`` (one per task), ``heterogeneity`` (hti.tsv per set of traits),
-    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``panels`` and ``spatial`` (of tables/),
-    ``contrasts`` (contrasts/{contrast}/{source}.tsv) and ``enrichment`` (enrichment-….tsv) name what there is to show;
-    pictures are looked up beside them. Names from sheets are escaped.
+    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``contrasts``
+    (contrasts/{contrast}/{source}.tsv), ``panels``, ``statuses``, ``spatial``, ``enrichment``, ``unpredicted`` and
+    ``external`` (of tables/) and ``others`` (ledger.tsv of external cohorts) name what there is to show; pictures are
+    looked up beside them. Names from sheets are escaped.
     """
-    sections = [cohort_section(ledger, flow), *(slide_section(path, root) for path in manifests)]
+    sections = [
+        cohort_section(ledger, flow),
+        *map(other_section, others),
+        *(slide_section(path, root) for path in manifests),
+    ]
     mixed = {_task_of(path) for path in tables if not is_independent(path)}
     for path in tables:
         show = SECTIONS[TASKS[_task_of(path)].slide_score]
@@ -55,13 +66,16 @@ def write_report(
         sections.append(_marked(survival_section(path), Path(path).parents[1].name in mixed))
     if spots:
         sections.append(_marked(spot_section(spots), bool({Path(path).parents[1].name for path in spots} & mixed)))
-    sections += [_marked(panel_section(path), "regression" in mixed) for path in panels]
+    sections += [external_section(path, root) for path in external]
+    sections += [_marked(panel_section(path, root, study["panels"]), "regression" in mixed) for path in panels]
+    sections += [_marked(status_section(path, root), "regression" in mixed) for path in statuses]
     sections += [_marked(spatial_section(path), "regression" in mixed) for path in spatial]
     sections += [contrast_section(path) for path in contrasts if Path(path).stem == "measured"]
     sections += [
         _marked(common_section(path), "regression" in mixed) for path in contrasts if Path(path).stem != "measured"
     ]
     sections += [enrichment_section(path) for path in enrichment]
+    sections += [unpredicted_section(path) for path in unpredicted]
     sections.append(settings_section(study))
     write_page(report, cohort=cohort, study=study, sections=sections)
 
@@ -80,6 +94,15 @@ def cohort_section(ledger: str, flow: str) -> Section:
             whole_table(noted, title="Used, with something to know of it", folded=True),
         ],
     )
+
+
+def other_section(ledger: str) -> Section:
+    """Who was left out of an external cohort, and why."""
+    rows = read_table(ledger)
+    left_out = rows[rows["outcome"] == "excluded"]
+    note = "A cohort on which nothing was fitted; the models above are held against it below."
+    table = whole_table(left_out, title="Left out, and why", folded=True)
+    return Section(f"Cohort {Path(ledger).parent.name} (external)", [Note(note), table])
 
 
 def class_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:

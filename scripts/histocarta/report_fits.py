@@ -13,6 +13,7 @@ from histocarta.associations import Q
 from histocarta.codes import LEDGER
 from histocarta.files import read_json, read_table
 from histocarta.predictions import MEAN
+from histocarta.report_external import opening_blocks
 from histocarta.report_galleries import value_map_section
 from histocarta.report_models import SHOWN, learning_pictures, learning_section, left_out, shown_traits
 from histocarta.report_page import Block, Caution, Gallery, Note, Picture, Section, Table, data_uri, number, p_text
@@ -45,7 +46,7 @@ def fit_sections(table: str, root: str, study: Mapping[str, Any]) -> list[Sectio
         histories = {int(path.parent.name.removeprefix("round-")): path for path in folder.glob("round-*/history.csv")}
         blocks = learning_pictures(histories, what="all genes")
         sections.append(Section("Learning curves (regression, panel)", blocks))
-    if way == "per-gene":
+    if way == "per-gene" and settings["genes_per_job"] == 1:
         shown = shown_traits(rows, by="test_rho")
         scored = {trait: read_table(f"{root}/traits/{trait}/regression/consensus/slides.parquet") for trait in shown}
         sections += [
@@ -66,7 +67,7 @@ def fit_section(rows: pd.DataFrame, folder: Path, *, way: str, centre: str | Non
         best = tested.loc[pd.to_numeric(tested["test_rho"]).sort_values(ascending=False, kind="stable").index[:BEST]]
         shown = tested if len(tested) <= BEST else best
         blocks += [_table(shown, many=len(shown) < len(tested)), _reading(tested, centre=centre)]
-        blocks += _controls(tested) + _selection(tested)
+        blocks += _controls(tested) + _selection(tested) + _opening(folder.parents[1] / "openings" / f"test-{way}.json")
         if len(tested) >= MANY:
             blocks += _distribution(tested)
         names = shown_traits(tested, by="test_rho") if len(tested) <= MANY else best["trait"].tolist()
@@ -78,6 +79,11 @@ def fit_section(rows: pd.DataFrame, folder: Path, *, way: str, centre: str | Non
         if len(pictures) < len(tested):
             blocks.append(Note(f"Shown: the {len(pictures)} of {len(tested)} genes with the highest test ρ."))
     return Section(f"Performance (regression, {way})", blocks)
+
+
+def _opening(register: Path) -> list[Block]:
+    """When the test part was opened, where that is on record."""
+    return opening_blocks(read_json(register)) if register.is_file() else []
 
 
 def read_fits(folder: Path, *, names: list[str]) -> dict[str, pd.DataFrame]:

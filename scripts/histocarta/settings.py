@@ -26,6 +26,21 @@ class ExpressionTable(Section):
     )
 
 
+class RoiValues(Section):
+    """How what a cohort's regions measure (`rois`) becomes what is compared."""
+
+    negatives: list[str] = Field(
+        [],
+        description="columns of negative controls, over whose mean counts are divided before log2; none: log already",
+    )
+    sums: dict[str, list[TraitName]] = Field(
+        {}, description="column of a probe that measures several genes together: these genes"
+    )
+    min_variance: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="columns that vary less between the regions are left out (Wang 2021: 0.001)"
+    )
+
+
 class Cohort(Section):
     """Slides and measurements of one group of patients; give `slides`, or `gdc_manifest` with `slides_folder`."""
 
@@ -34,12 +49,20 @@ class Cohort(Section):
     slides_folder: str | None = Field(None, description="where the manifest's files lie, as folder/id/filename")
     expression: list[ExpressionTable] = Field(min_length=1, description="expression matrices (mRNA, miRNA, …)")
     clinical: str | None = Field(None, description="clinical sheet (TSV) with patient, time and event")
+    one_slide: bool = Field(
+        False, description="use one slide of each patient: of the highest `priority` in the sheet, then the most tiles"
+    )
+    external_to: Name | None = Field(
+        None, description="cohort whose models of a regression are held against this one; nothing is fitted on this one"
+    )
     spots: str | None = Field(
         None, description="expression measured in place: slide, section, x_px, y_px, total and the traits"
     )
     rois: str | None = Field(
-        None, description="many genes measured in regions (Parquet): slide, section, x_px, y_px, side_um and the genes"
+        None,
+        description="many genes measured in regions (Parquet): slide, section, x_px, y_px, side_um or polygon, genes",
     )
+    roi_values: RoiValues = Field(RoiValues(), description="how the regions' values are made comparable")
     time_unit: Literal["days", "months", "years"] = Field("months", description="unit of the clinical sheet's times")
     sample_types: list[Annotated[str, StringConstraints(pattern=r"^\d\d$")]] = Field(
         ["01"], min_length=1, description="TCGA sample types in order of preference (01 primary, 02 recurrent, 06 …)"
@@ -195,6 +218,11 @@ class Study(Section):
     tensorflow_env: Literal["tensorflow", "tensorflow-gpu"] = Field(
         "tensorflow", description="environment of training and scoring, where --sdm conda builds environments"
     )
+    reopen_tests: bool = Field(
+        False,
+        description="hold other models against a test set (an external cohort; the test part of a scheme with `tuning` "
+        "and one round) than those it was opened for; the report says so",
+    )
     max_excluded: Share = Field(0.05, description="share of slides that may be excluded (one always may)")
     downloads: Downloads = Field(Downloads(), description="GDC slides")
     cohorts: dict[Name, Cohort] = Field(min_length=1, description="by name")
@@ -204,6 +232,12 @@ class Study(Section):
     heterogeneity: list[Heterogeneity] = Field([], description="trait sets")
     contrasts: dict[GroupName, Contrast] = Field({}, description="differential expression, by name")
     panels: dict[GroupName, str] = Field({}, description="sheets of genes whose prediction is summed up, by name")
+    subtype: str | None = Field(
+        None, description="column of the clinical sheet that the samples' clusters by a panel are held against"
+    )
+    statuses: dict[TraitName, str] = Field(
+        {}, description="gene, or name of a panel: column of the clinical sheet that its prediction is shown by"
+    )
     gene_sets: dict[GroupName, str] = Field({}, description="GMT files of gene sets for enrichment, by name")
     survival: Survival = Field(Survival(), description="survival analysis")
 

@@ -46,6 +46,11 @@ class Values(Section):
     min_variance: Annotated[float, Field(ge=0)] = Field(
         0.01, description="smallest variance, outside the test part, of a trait that is learnt"
     )
+    reference_batch: str | None = Field(
+        None,
+        description="batch of the slide sheet's column `batch` to whose median, gene by gene, the others are shifted "
+        "(values are on a log scale); null: values are taken as they are",
+    )
 
 
 class Model(Section):
@@ -97,6 +102,10 @@ class Training(Section):
         description="an error where CUDA_VISIBLE_DEVICES names a GPU and none is seen; false: a warning, and the CPU",
     )
     all_rounds_in_one_job: bool = Field(False, description="train all rounds of a trait in one process")
+    keep_best: int = Field(
+        0, ge=0, description="epochs (validations) with the lowest loss whose weights stay in epochs/"
+    )
+    keep_random: int = Field(0, ge=0, description="epochs drawn beforehand whose weights stay there as well")
     max_validation_tiles: Annotated[int, Field(ge=1)] | None = Field(
         None, description="most tiles scored at one validation; null: all"
     )
@@ -132,8 +141,16 @@ class Task(Section):
         raise NotImplementedError
 
     def at_once(self) -> list[str]:
-        """The ways in which many genes are predicted at once."""
+        """The ways in which all genes are predicted at once."""
         return []
+
+    def gathered(self) -> list[str]:
+        """The ways of which there is a table of many genes, and no files of each."""
+        return self.at_once()
+
+    def one_by_one(self) -> bool:
+        """Whether each of the ``traits`` has jobs, and files, of its own."""
+        return True
 
 
 class Extremes(Task):
@@ -190,15 +207,34 @@ class Regression(Task):
     traits: str | list[TraitName] = Field(
         [], description="traits with a model each: a sheet with the column `trait`, or a list"
     )
+    genes_per_job: int = Field(
+        1,
+        ge=1,
+        description="`traits` trained in one job, on tiles that are decoded once for all of them; above 1 there is a "
+        "table of all, and maps and figures of one only where its files are asked for",
+    )
     labels: Values = Field(Values(), description="what is predicted")
     selection: Selection = Field(Selection(), description="which genes are brought forward to the test")
     transcriptome: Transcriptome | None = Field(None, description="many genes at once, beside `traits`")
+    align: Literal["median"] | None = Field(
+        "median",
+        description="median: add to each gene of an external cohort what its median lacks of that of the training "
+        "cohort outside its test part (Wang 2021); changes R², and no rank",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "Regression":
         if not self.ways():
             raise ValueError("traits, or a section transcriptome")
+        if self.genes_per_job > 1 and self.training.gpus > 1:
+            raise ValueError("training.gpus of 0 or 1 where genes_per_job is above 1: give more cards more jobs")
         return self
+
+    def gathered(self) -> list[str]:
+        return self.at_once() if self.one_by_one() else self.ways()
+
+    def one_by_one(self) -> bool:
+        return self.genes_per_job == 1
 
     def at_once(self) -> list[str]:
         return list(self.transcriptome.ways) if self.transcriptome else []

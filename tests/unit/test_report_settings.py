@@ -15,7 +15,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 def study(**changes):
     """The demo without its regression: one task, one scheme."""
     plain = yaml.safe_load((Path(__file__).parents[2] / "config" / "demo.yaml").read_text(encoding="utf-8"))
-    del plain["tasks"]["regression"], plain["splits"]["55-15-30-once"]
+    del plain["tasks"]["regression"], plain["splits"]["55-15-30-once"], plain["cohorts"]["demo-external"]
     return read_study(plain | changes)
 
 
@@ -33,7 +33,7 @@ def test_every_key_of_every_study_stands_there_once_with_its_meaning(config):
     found = read_study(yaml.safe_load(config.read_text(encoding="utf-8")))
     rows = setting_rows(found)
     # Mappings from names to plain values are one value each.
-    plain = [key for key in ("fidelity_overrides", "gene_sets", "panels") if getattr(found, key)]
+    plain = [key for key in ("fidelity_overrides", "gene_sets", "panels", "statuses") if getattr(found, key)]
     expected = [key for key in keys_of(found.model_dump()) if key.partition(".")[0] not in plain]
     assert sorted(row[1] for row in rows) == sorted(expected + plain)
     assert all(row[4] for row in rows)
