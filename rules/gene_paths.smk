@@ -110,6 +110,13 @@ def enrichment_of_cohort(wildcards):
     ]
 
 
+def variability_of_cohort(wildcards):
+    """The slides ranked by how much predictions vary within them, in each way that predicts all genes at once."""
+    tasks = [task for task in STUDY.tasks.values() if task.at_once() and task.transcriptome.variability]
+    ways = [way for task in tasks for way in task.at_once()]
+    return collect("results/{cohort}/tables/variability-{way}.tsv", cohort=wildcards.cohort, way=ways)
+
+
 def unpredicted_of_cohort(wildcards):
     """Of which gene sets the genes are that no way predicts, for every file of gene sets."""
     ways = [way for task in STUDY.tasks.values() for way in task.gathered()]

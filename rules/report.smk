@@ -46,6 +46,7 @@ rule write_report:
         panels=panels_of_cohort,
         statuses=statuses_of_cohort,
         spatial=spatial_tables_of_cohort,
+        variability=variability_of_cohort,
         contrasts=contrasts_of_cohort,
         enrichment=enrichment_of_cohort,
         unpredicted=unpredicted_of_cohort,

@@ -1,5 +1,6 @@
 # Reads:  a cohort's table of regions in which expression was measured, the tiles' features and the heads of probe and panel.
-# Writes: {layout}/rois.parquet: the tiles of every region; tables/spatial-{way}: how far genes are predicted in place.
+# Writes: {layout}/rois.parquet: the tiles of every region; tables/spatial-{way}: how far genes are predicted in place;
+#         tables/variability-{way}: in which slides predictions vary most.
 
 
 rule place_rois:
@@ -81,3 +82,46 @@ use rule validate_probe as validate_panel with:
         "<cohort>/logs/validate_rois/panel.log",
     benchmark:
         "<cohort>/benchmarks/validate_rois/panel.txt"
+
+
+rule rank_probe:
+    input:
+        places=["<cohort>/transcriptome/probe/features/places.parquet"],
+        tiles=["<cohort>/transcriptome/probe/features/tiles.npy"],
+        heads=collect("<cohort>/transcriptome/probe/round-{round}/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/probe/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        genes="<cohort>/transcriptome/genes.tsv",
+        splits=SPLITS,
+    output:
+        table="<cohort>/tables/variability-probe.tsv",
+    log:
+        "<cohort>/logs/rank_slides/probe.log",
+    benchmark:
+        "<cohort>/benchmarks/rank_slides/probe.txt"
+    conda:
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        wanted=GENES.variability,
+        version=VERSION["rois"],
+    script:
+        "../scripts/rank_slides.py"
+
+
+use rule rank_probe as rank_panel with:
+    input:
+        places=collect(
+            "<cohort>/transcriptome/panel/round-{round}/features/places.parquet", round=ROUNDS, allow_missing=True
+        ),
+        tiles=collect("<cohort>/transcriptome/panel/round-{round}/features/tiles.npy", round=ROUNDS, allow_missing=True),
+        heads=collect("<cohort>/transcriptome/panel/round-{round}/features/head.npz", round=ROUNDS, allow_missing=True),
+        sidecars=collect("<cohort>/transcriptome/panel/round-{round}/model.json", round=ROUNDS, allow_missing=True),
+        genes="<cohort>/transcriptome/genes.tsv",
+        splits=SPLITS,
+    output:
+        table="<cohort>/tables/variability-panel.tsv",
+    log:
+        "<cohort>/logs/rank_slides/panel.log",
+    benchmark:
+        "<cohort>/benchmarks/rank_slides/panel.txt"

@@ -1,16 +1,13 @@
 """Which gene sets stand at the ends of a ranking of genes: pre-ranked GSEA of local GMT files, by gseapy."""
 
-from pathlib import Path
-
 import gseapy
-import numpy as np
 import pandas as pd
 
 from histocarta.errors import InputError
-from histocarta.files import read_table, write_table
+from histocarta.files import write_table
+from histocarta.gene_sets import SIZES, read_gmt, read_ranking
 
 COLUMNS = ("set", "genes", "es", "nes", "p", "fdr", "leading")
-SIZES = (15, 500)  # genes of a set that are ranked: GSEA's own bounds
 PERMUTATIONS = 1000
 
 
@@ -62,30 +59,3 @@ def enrich_ranking(
         }
     )
     write_table(frame.sort_values(["fdr", "p", "set"], kind="stable")[list(COLUMNS)], table)
-
-
-def read_ranking(path: str, *, by: str) -> pd.Series:
-    """Scores by gene symbol, highest first, ties by name; genes without a score are left out."""
-    frame = read_table(path)
-    score = pd.to_numeric(frame[by], errors="coerce").to_numpy(float)
-    symbols = frame["trait"].astype(str).str.split("|").str[0].str.upper()
-    genes = pd.Series(score, index=symbols)[np.isfinite(score)]
-    genes = genes[~genes.index.duplicated()].sort_index()
-    return genes.sort_values(ascending=False, kind="stable")
-
-
-def read_gmt(path: str) -> dict[str, set[str]]:
-    """Sets by name of a GMT file: a line per set, its name, a note and its genes, separated by tabs."""
-    if not Path(path).is_file():
-        raise InputError(f"Expected a GMT file of gene sets, found nothing at {path}")
-    sets = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        name, *rest = line.rstrip("\t").split("\t")
-        if len(rest) < 2:
-            raise InputError(
-                f"Expected name, note and genes separated by tabs in line {number} of {path}, found {line!r:.80}"
-            )
-        sets[name] = {gene.upper() for gene in rest[1:] if gene}
-    if not sets:
-        raise InputError(f"Expected gene sets in {path}, found an empty file")
-    return sets

@@ -22,6 +22,18 @@ def fit_scatter(slides: pd.DataFrame, *, trait: str) -> Figure:
     return figure
 
 
+def concordance(first: pd.Series, second: pd.Series, *, names: tuple[str, str]) -> Figure:
+    """Spearman's rho of the same genes in two sets (Wang 2021, Fig. S1C-E), with the correlation of the two."""
+    figure = Figure(figsize=(3.0, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(first, second, s=5, color=LOW, alpha=0.5, linewidths=0)
+    axes.axline((0, 0), slope=1, color="0.7", linewidth=0.8)
+    axes.set(xlabel=f"ρ, {names[0]}", ylabel=f"ρ, {names[1]}")
+    axes.set_title(f"{len(first)} genes: Spearman {first.corr(second, method='spearman'):.2f}", fontsize=9)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
 def fit_histograms(genes: pd.DataFrame) -> Figure:
     """Histograms of test_rho and test_r2 (a row per gene; below -1 counts as -1), and rho against the variance."""
     figure = Figure(figsize=(9, 2.6), layout="constrained")

@@ -5,10 +5,10 @@ import pandas as pd
 from scipy import stats
 
 from histocarta.associations import Q
-from histocarta.enrichment import SIZES, read_gmt
 from histocarta.errors import InputError
 from histocarta.evaluation import benjamini_hochberg
 from histocarta.files import read_table, write_table
+from histocarta.gene_sets import SIZES, read_gmt
 
 COLUMNS = ("set", "genes", "unpredicted", "expected", "p", "fdr", "members")
 

@@ -12,7 +12,7 @@ from histocarta.report_galleries import heterogeneity_section, map_section, slid
 from histocarta.report_models import learning_section, performance_section, shown_traits
 from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
 from histocarta.report_panels import panel_section
-from histocarta.report_rois import spatial_section
+from histocarta.report_rois import spatial_section, variability_section
 from histocarta.report_settings import settings_section
 from histocarta.report_statuses import status_section
 from histocarta.report_survival import survival_section
@@ -33,6 +33,7 @@ def write_report(
     panels: list[str],
     statuses: list[str],
     spatial: list[str],
+    variability: list[str],
     contrasts: list[str],
     enrichment: list[str],
     unpredicted: list[str],
@@ -47,9 +48,9 @@ def write_report(
 
     ``manifests`` (one per layout), ``tables`` (one per task), ``heterogeneity`` (hti.tsv per set of traits),
     ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``contrasts``
-    (contrasts/{contrast}/{source}.tsv), ``panels``, ``statuses``, ``spatial``, ``enrichment``, ``unpredicted`` and
-    ``external`` (of tables/) and ``others`` (ledger.tsv of external cohorts) name what there is to show; pictures are
-    looked up beside them. Names from sheets are escaped.
+    (contrasts/{contrast}/{source}.tsv), ``panels``, ``statuses``, ``spatial``, ``variability``, ``enrichment``,
+    ``unpredicted`` and ``external`` (of tables/) and ``others`` (ledger.tsv of external cohorts) name what there is to
+    show; pictures are looked up beside them. Names from sheets are escaped.
     """
     sections = [
         cohort_section(ledger, flow),
@@ -70,11 +71,12 @@ def write_report(
     sections += [_marked(panel_section(path, root, study["panels"]), "regression" in mixed) for path in panels]
     sections += [_marked(status_section(path, root), "regression" in mixed) for path in statuses]
     sections += [_marked(spatial_section(path), "regression" in mixed) for path in spatial]
+    sections += [variability_section(path) for path in variability]
     sections += [contrast_section(path) for path in contrasts if Path(path).stem == "measured"]
     sections += [
         _marked(common_section(path), "regression" in mixed) for path in contrasts if Path(path).stem != "measured"
     ]
-    sections += [enrichment_section(path) for path in enrichment]
+    sections += [enrichment_section(path, study["gene_sets"]) for path in enrichment]
     sections += [unpredicted_section(path) for path in unpredicted]
     sections.append(settings_section(study))
     write_page(report, cohort=cohort, study=study, sections=sections)

@@ -1,5 +1,6 @@
 """What the report shows of differential expression and of gene sets (Wang 2021, Fig. 3 and Tables S7, S8)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from histocarta import figures
 from histocarta.contrasts import Q
 from histocarta.files import read_table
+from histocarta.gene_sets import read_gmt, read_ranking
 from histocarta.report_page import Note, Picture, Section, Table, data_uri, number, p_text
 
 BEST = 20
@@ -62,8 +64,11 @@ def common_section(table: str) -> Section:
     )
 
 
-def enrichment_section(table: str) -> Section:
-    """Gene sets at the ends of a ranking, and how far they stand from its middle."""
+def enrichment_section(table: str, sets: Mapping[str, str]) -> Section:
+    """Gene sets at the ends of a ranking, and how far they stand from its middle; of predicted genes, their members' ρ.
+
+    ``sets`` : the study's GMT files by name.
+    """
     rows, path = read_table(table), Path(table)
     ranked = path.parent.name if path.parent.name != "tables" else "predicted genes"
     best = rows.head(SETS)
@@ -76,11 +81,14 @@ def enrichment_section(table: str) -> Section:
         f"Pre-ranked GSEA, 1,000 permutations of the genes: {small} of {len(rows)} sets have an FDR below {Q}. NES "
         "above 0: the set's genes stand at the high end."
     )
-    picture = Picture(data_uri(figures.png(_bars(best))), "Normalised enrichment score; dark: FDR < 0.05")
-    return Section(
-        f"Gene sets ({ranked}, {path.stem.removeprefix('enrichment-')})",
-        [Note(note), Table(("set", "ranked genes", "NES", "p", "FDR"), cells), picture],
-    )
+    pictures = [Picture(data_uri(figures.png(_bars(best))), "Normalised enrichment score; dark: FDR < 0.05")]
+    name = path.stem.removeprefix("enrichment-")
+    if path.parent.name == "tables":
+        way, file = next((name.removesuffix(f"-{key}"), file) for key, file in sets.items() if name.endswith(f"-{key}"))
+        rho = read_ranking(str(path.with_name(f"regression-{way}.tsv")), by="test_rho")
+        pictures.append(Picture(data_uri(figures.png(_boxes(best, rho, read_gmt(file)))), "ρ of the sets' genes"))
+    table = Table(("set", "ranked genes", "NES", "p", "FDR"), cells)
+    return Section(f"Gene sets ({ranked}, {name})", [Note(note), table, *pictures])
 
 
 def unpredicted_section(table: str) -> Section:
@@ -99,6 +107,19 @@ def unpredicted_section(table: str) -> Section:
     )
     columns = ("set", "genes tried", "not predicted", "expected", "p", "FDR")
     return Section(f"Genes that are not predicted ({way}, {sets})", [Note(note), Table(columns, cells)])
+
+
+def _boxes(sets: pd.DataFrame, rho: pd.Series, members: Mapping[str, set[str]]) -> Figure:
+    """ρ of each set's genes (Wang 2021, Fig. 3), the sets from top to bottom, beside the median of all genes."""
+    figure = Figure(figsize=(7, 0.26 * len(sets) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    values = [rho[rho.index.isin(members[name])].to_numpy() for name in sets["set"]]
+    places = np.arange(len(sets))[::-1]
+    axes.boxplot(values, positions=places, orientation="horizontal", widths=0.6, showfliers=False, manage_ticks=False)
+    axes.set_yticks(places, sets["set"].str[:45], fontsize=7)
+    axes.axvline(rho.median(), color="0.5", linewidth=0.8)
+    axes.set_xlabel("ρ of the genes on the test slides; line: median of all")
+    return figure
 
 
 def _bars(sets: pd.DataFrame) -> Figure:

@@ -12,7 +12,7 @@ from histocarta.files import read_json, read_table
 from histocarta.predictions import MEAN
 from histocarta.report_page import Block, Caution, Gallery, Note, Picture, Section, Table, data_uri, number, p_text
 
-BEST = 25  # Wang 2021, Fig. 2E
+BEST, MANY = 25, 30  # Wang 2021, Fig. 2E; genes from which on two sets are drawn against each other
 
 
 def external_section(table: str, root: str) -> Section:
@@ -32,7 +32,9 @@ def external_section(table: str, root: str) -> Section:
              number(row["offset"])]
             for row in best.to_dict("records")
         ]  # fmt: skip
-        blocks += [Table(columns, cells, folded=len(cells) > BEST // 2), _scatters(folder, best["trait"].tolist())]
+        blocks += [Table(columns, cells, folded=len(cells) > BEST // 2)]
+        blocks += _concordance(tried, Path(table).with_name(f"regression-{way}.tsv"), other=other)
+        blocks += [_scatters(folder, best["trait"].tolist())]
     return Section(f"External cohort {other} (regression, {way})", blocks)
 
 
@@ -81,6 +83,16 @@ def _counts(rows: pd.DataFrame, tried: pd.DataFrame) -> list[tuple[str, int]]:
             (f"of these ρ > 0, Bonferroni p < {Q}", int((rows["validated"] == "True").sum())),
         ]
     return counts
+
+
+def _concordance(tried: pd.DataFrame, own: Path, *, other: str) -> list[Block]:
+    """The genes' rho in the training cohort's test part and here, where they are many."""
+    pairs = read_table(own)[["trait", "test_rho"]].merge(tried[["trait", "rho"]], on="trait")
+    pairs = pairs[["test_rho", "rho"]].apply(pd.to_numeric).dropna()
+    if len(pairs) < MANY:
+        return []
+    figure = fit_figures.concordance(pairs["test_rho"], pairs["rho"], names=("test part", other))
+    return [Picture(data_uri(figures.png(figure)), f"The same genes on the training cohort's test part and in {other}")]
 
 
 def _scatters(folder: Path, names: list[str]) -> Gallery:

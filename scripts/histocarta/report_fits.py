@@ -167,14 +167,15 @@ def _selection(tested: pd.DataFrame) -> list[Block]:
     if "brought_forward" not in tested:
         return []
     forward, validated = (int((tested[name] == "True").sum()) for name in ("brought_forward", "validated"))
-    pairs = tested[["validation_rho", "test_rho"]].apply(pd.to_numeric)[tested["brought_forward"] == "True"]
-    agreement = f" Their ρ on the two parts: Spearman {pairs.corr('spearman').iloc[0, 1]:.2f}." if forward > 2 else ""
-    return [
-        Note(
-            f"{forward} of {len(tested)} genes were brought forward by the validation part, on which nothing was "
-            f"fitted or chosen; the test bears out {validated} of them (ρ > 0, p times {forward} below {Q}).{agreement}"
-        )
-    ]
+    note = Note(
+        f"{forward} of {len(tested)} genes were brought forward by the validation part, on which nothing was fitted or "
+        f"chosen; the test bears out {validated} of them (ρ > 0, p times {forward} below {Q})."
+    )
+    pairs = tested[["validation_rho", "test_rho"]].apply(pd.to_numeric).dropna()
+    if len(pairs) < MANY:
+        return [note]
+    figure = fit_figures.concordance(*(pairs[name] for name in pairs), names=("validation part", "test part"))
+    return [note, Picture(data_uri(figures.png(figure)), "The same genes on the validation and on the test part")]
 
 
 def _distribution(tested: pd.DataFrame) -> list[Block]:

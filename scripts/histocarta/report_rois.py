@@ -53,6 +53,23 @@ def spatial_section(table: str) -> Section:
     return Section(title, [Note(note), Table(("genes", "number"), counts), Table(_COLUMNS, cells), picture])
 
 
+def variability_section(table: str) -> Section:
+    """The slides whose predictions vary most: tables/variability-{way}.tsv (Wang 2021 chose tumours so)."""
+    rows, way = read_table(table), Path(table).stem.removeprefix("variability-")
+    genes = list(rows.columns[list(rows.columns).index("variability") + 1 :])
+    ranked = rows[rows["variability"] != ""].head(BEST)
+    cells = [
+        [row["slide"], row["part"], row["tiles"], *(number(row[name]) for name in ("variability", *genes))]
+        for row in ranked.to_dict("records")
+    ]
+    note = (
+        "Standard deviation of the tiles' predictions within a slide, in units of that over all tiles, and its mean "
+        "over the genes: where expression measured in place has most to find. Slides trained on are ranked too."
+    )
+    columns = ("slide", "part", "tiles", "mean", *genes)
+    return Section(f"Slides that vary most (regression, {way})", [Note(note), Table(columns, cells, folded=True)])
+
+
 def _coefficients(genes: pd.DataFrame) -> Figure:
     """Slope and interval of each gene, in standard errors of its own scale: genes' units differ."""
     values = genes[["slope", "se"]].apply(pd.to_numeric)

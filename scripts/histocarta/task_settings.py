@@ -190,6 +190,9 @@ class Transcriptome(Section):
         min_length=1,
         description="of probe: ridge penalties to choose from, in units of the features' mean squared singular value",
     )
+    variability: list[TraitName] = Field(
+        [], description="genes by whose predictions slides are ranked, the most variable within first; none: no ranking"
+    )
 
 
 class Selection(Section):

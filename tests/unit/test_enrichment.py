@@ -5,9 +5,10 @@ import socket
 import numpy as np
 import pandas as pd
 import pytest
-from histocarta.enrichment import enrich_ranking, read_gmt, read_ranking
+from histocarta.enrichment import enrich_ranking
 from histocarta.errors import InputError
 from histocarta.files import read_table, write_table
+from histocarta.gene_sets import read_gmt, read_ranking
 from histocarta.report_contrasts import enrichment_section
 
 
@@ -83,5 +84,22 @@ def test_genes_without_a_score_are_not_ranked(tmp_path):
 
 def test_the_report_names_the_ranking(study):
     enriched(study)
-    section = enrichment_section(str(study / "e.tsv"))
+    section = enrichment_section(str(study / "e.tsv"), {})
+    assert len(section.blocks) == 3
     assert "2 of 12 sets have an FDR below" in section.blocks[0].text
+
+
+def test_of_predicted_genes_the_sets_show_how_well_their_genes_are_predicted(study):
+    """A ranking by ρ: beside the bars a box of each set's ρ, whichever way and name of sets hold a hyphen."""
+    ranked = read_table(study / "rank.tsv")
+    (study / "tables").mkdir()
+    write_table(ranked.rename(columns={"t": "test_rho"}), study / "tables" / "regression-per-gene.tsv")
+    enrich_ranking(
+        ranking=str(study / "tables" / "regression-per-gene.tsv"), sets=str(study / "sets.gmt"),
+        table=str(study / "tables" / "enrichment-per-gene-my-sets.tsv"), by="test_rho", seed=1,
+    )  # fmt: skip
+    section = enrichment_section(
+        str(study / "tables" / "enrichment-per-gene-my-sets.tsv"), {"my-sets": str(study / "sets.gmt")}
+    )
+    assert section.title == "Gene sets (predicted genes, per-gene-my-sets)"
+    assert section.blocks[-1].caption == "ρ of the sets' genes"
