@@ -50,7 +50,7 @@ def register_of_test(wildcards):
 
 def register_of_opening(wildcards):
     """Where it stands when an external cohort was opened, and for which models."""
-    return "results/{cohort}/openings/{other}-{way}.json".format(**wildcards)
+    return "results/{cohort}/openings/external-{other}-{way}.json".format(**wildcards)
 
 
 def external_tables_of_cohort(wildcards):

@@ -88,7 +88,7 @@ rule score_genes:
     threads: 8
     resources:
         gpu=min(1, REGRESSION.training.gpus),
-        mem_mb=scoring_mb(size=REGRESSION.model.size, batch=REGRESSION.training.batch),
+        mem_mb=scoring_mb(size=REGRESSION.model.size, batch=REGRESSION.training.batch, models=REGRESSION.genes_per_job),
     params:
         call=REGRESSION.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"}),
         version=VERSION["predict"],

@@ -12,7 +12,7 @@ for SCHEME, LAYOUT in {task.scheme: task.layout for task in reversed(STUDY.tasks
         name:
             f"split_{SCHEME}".replace("-", "_")
         input:
-            manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
+            manifest=manifest_to_split(LAYOUT),
         output:
             rounds=collect(
                 "<cohort>/splits/{scheme}/round-{round}.tsv", round=rounds_of_scheme(SCHEME), allow_missing=True

@@ -7,7 +7,7 @@ def rounds_of_scheme(name):
     scheme = STUDY.splits[name]
     if scheme.leave_out != "patient":
         return list(range(1, 1 + scheme.rounds))
-    patients = {cohort: sheet["patient"].nunique() for cohort, sheet in SLIDES.items()}
+    patients = {cohort: sheet["patient"].nunique() for cohort, sheet in SLIDES.items() if is_trained(cohort)}
     if len(set(patients.values())) > 1:
         raise InputError(f"Expected as many patients in each cohort for splits.{name} (leave_out), found {patients}")
     return list(range(1, 1 + next(iter(patients.values()))))
@@ -78,6 +78,21 @@ def placed_spots_of_task(wildcards):
 def traits_of_task(wildcards):
     """The traits that the study asks of a task; any other can still be asked for by its path."""
     return TRAITS[wildcards.task]
+
+
+def manifest_to_split(layout):
+    """An input function: the manifest by which a cohort is split, which one that nothing is fitted on is not."""
+
+    def path(wildcards):
+        own = STUDY.cohorts[wildcards.cohort].external_to
+        if own:
+            raise InputError(
+                f"Expected a file of a cohort that is trained on, found one of {wildcards.cohort}, which is "
+                f"external to {own}: see results/{own}/tables/external-{wildcards.cohort}-….tsv"
+            )
+        return f"results/{wildcards.cohort}/{layout}/manifest.tsv"
+
+    return path
 
 
 def one_slide_of_cohort(wildcards):

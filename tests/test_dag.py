@@ -333,6 +333,32 @@ def test_leaving_one_patient_out_gives_a_round_per_patient(tmp_path):
     )
 
 
+def test_an_external_cohort_has_no_rounds_and_nothing_is_fitted_on_it(tmp_path):
+    """Leaving one of four patients out: the external cohort has two, and no split, model or report of its own."""
+
+    def far(study):
+        regression = {"layout": "grid", "scheme": "loo", "traits": ["A"], "transcriptome": {"genes": ["A"]}}
+        study["tasks"], study["heterogeneity"] = {"regression": regression}, []
+        study["splits"] = {"loo": {"leave_out": "patient", "validation": 0.3}}
+        study["cohorts"]["far"] = {
+            "slides": "data/far.tsv", "expression": [{"path": "data/expression.tsv"}], "external_to": "tiny",
+        }  # fmt: skip
+
+    folder = write_study(tmp_path / "study", change=far)
+    rows = [slide("F1", "Q1", "data/S1-1.svs"), slide("F2", "Q2", "data/S2.svs")]
+    lines = ["\t".join(str(row.get(name, "")) for name in SLIDE_COLUMNS) for row in rows]
+    (folder / "data" / "far.tsv").write_text("\n".join(["\t".join(SLIDE_COLUMNS), *lines]) + "\n")
+    found = plan(folder)
+    trained = found.of("split_loo", "train_regression", "fit_probes", "write_report", "tabulate_associations")
+    assert {job.wildcards["cohort"] for job in trained} == {"tiny"}
+    assert {job.wildcards["way"] for job in found.of("evaluate_external")} == {"per-gene", "probe"}
+    assert {job.wildcards["cohort"] for job in found.of("write_ledger")} == {"tiny", "far"}
+    for target in ("report.html", "splits/loo/round-1.tsv", "tables/regression-probe.tsv"):
+        done = snakemake(folder, "--configfile", folder / "study.yaml", "--", f"results/far/{target}")
+        assert done.returncode == 1
+        assert "Expected a file of a cohort that is trained on, found one of far, which is" in done.stdout + done.stderr
+
+
 def test_two_cohorts_without_clinical_sheets(whole, tmp_path):
     def two(study):
         study["cohorts"]["tiny"]["clinical"] = None

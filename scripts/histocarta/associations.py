@@ -53,10 +53,10 @@ def tabulate_associations(
     whether they are ``validated`` by a positive rho with that below ``Q`` (Wang 2021: 1,011 genes brought forward).
     The test part is then opened for the ``models`` (files) and no others: :func:`openings.open_test_set`.
     """
-    if selection and register:
-        open_test_set(register, test_set="the test part", models=models, reopen=reopen)
     told, scores = read_table(fates), read_table(predictions)
     tried = (told["status"] == "ok").to_numpy()
+    if selection and register and tried.any():
+        open_test_set(register, test_set="the test part", models=models, reopen=reopen)
     names = told.loc[tried, "trait"]
     truth = read_table(measured).set_index("slide")
     frame = told[["trait", "status", "code", "reason"]].assign(

@@ -11,7 +11,15 @@ from histocarta.tasks import TASKS
 
 def disagreements(study: Study) -> list[str]:
     """One line for everything in a study that is right by itself and wrong beside the rest."""
-    return [*_votes(study), *_positive_tiles(study), *_repeated_sets(study), *_absent_weights(study), *_external(study)]
+    return [
+        *_votes(study),
+        *_positive_tiles(study),
+        *_repeated_sets(study),
+        *_absent_weights(study),
+        *_external(study),
+        *_batches(study),
+        *_one_slide(study),
+    ]
 
 
 def repeated_keys(files: Iterable[str | Path]) -> list[str]:
@@ -102,6 +110,30 @@ def _external(study: Study) -> list[str]:
         if "regression" not in study.tasks:
             problems.append(f"Expected a task regression where cohorts.{name} is external to {own}, found none")
     return problems
+
+
+def _batches(study: Study) -> list[str]:
+    """Batches that are shifted by all samples have no test samples of their own."""
+    shifted = "regression" in study.tasks and study.tasks["regression"].labels.reference_batch
+    if not shifted or study.choice("test_batch_shift") != "own" or study.choice("percentiles_fitted_on") != "all":
+        return []
+    return [
+        "Expected percentiles_fitted_on: non_test in fidelity_overrides beside labels.reference_batch, found all: the "
+        "test samples would move what the models learn; set it, or test_batch_shift: non_test"
+    ]
+
+
+def _one_slide(study: Study) -> list[str]:
+    """Layouts of one scheme choose a patient's slide by their own numbers of tiles, and the split holds one of them."""
+    used: dict[str, set[str]] = {}
+    for task in study.tasks.values():
+        used.setdefault(task.scheme, set()).add(task.layout)
+    return [
+        f"Expected one layout for splits.{scheme} where a cohort has one_slide, found {', '.join(sorted(layouts))}; "
+        "give each layout a scheme of its own, or exclude the other slides in the sheet"
+        for scheme, layouts in used.items()
+        if len(layouts) > 1 and any(cohort.one_slide for cohort in study.cohorts.values())
+    ]
 
 
 def _absent_weights(study: Study) -> list[str]:

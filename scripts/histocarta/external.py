@@ -39,14 +39,14 @@ def evaluate_external(
 
     scores : :mod:`histocarta.external_scores`. expression, manifest : the external cohort's own. fates, predictions,
     measured, associations : of the cohort that was trained on, in the same way. ``values``: what the external slides
-    measured, per slide, brought to the training cohort's scale: ``align`` "median" adds to each gene what its median
-    (a sample counting once) lacks of that of the training cohort outside its test part (Wang 2021); that changes R²,
-    and no rank. It takes a cohort: one patient's measurement cannot be aligned. Of genes that the training cohort's
-    validation part brought forward, ``bonferroni`` is p times the number of those that were measured here, and
-    ``validated`` says whether rho is positive and that is below ``Q``. A gene that is not measured here is named.
-    ``record`` says what the register of openings says, and which patients stand in both cohorts.
+    measured, per slide, brought to the training cohort's scale: ``align`` "median" adds to each gene what its median (a
+    sample counting once) lacks of that of the training cohort outside its test part (Wang 2021), or of all of it where
+    every slide is tested once; that changes R², and no rank. It takes a cohort: one patient's measurement cannot be
+    aligned. Of genes that the training cohort's validation part brought forward, ``bonferroni`` is p times the number
+    of those that were measured here, and ``validated`` says whether rho is positive and that is below ``Q``. A gene
+    that is not measured here is named. ``record`` says what the register of openings says, and which patients stand in
+    both cohorts; where there is no gene to be held against anything, the cohort is not opened.
     """
-    record_of = open_test_set(register, test_set=f"the cohort {cohort}", models=models, reopen=reopen)
     told = read_table(fates)[["trait", "status", "code", "reason"]]
     found = read_table(scores)
     found = found[found["round"] == MEAN].sort_values("slide", ignore_index=True)
@@ -55,11 +55,13 @@ def evaluate_external(
     told = told.set_index("trait")
     told.loc[list(absent), ["status", "code"]] = ["excluded", "B-NOTRAIT"]
     told.loc[list(absent), "reason"] = list(absent.values())
+    if columns:
+        record_of = open_test_set(register, test_set=f"the cohort {cohort}", models=models, reopen=reopen)
+    else:  # nothing is held against anything: the cohort stays closed
+        found, record_of = found.iloc[:0], {"openings": []}
     slides = _slides(found["slide"], manifest=manifest)
-    truth, offset = _measure(
-        slides, expression=expression, columns=columns, centre=centre, align=align,
-        own=_median_outside_test(predictions, measured, names=list(columns)),
-    )  # fmt: skip
+    own, fitted_on = _own_median(predictions, measured, names=list(columns))
+    truth, offset = _measure(slides, expression=expression, columns=columns, centre=centre, align=align, own=own)
     names = pd.Series(list(columns), dtype=object)
     rows = found.merge(truth[["slide", "sample"]], on="slide")
     whole = associate_slides(rows, truth.set_index("slide"), names=names)
@@ -79,7 +81,10 @@ def evaluate_external(
     write_table(frame, table)
     write_table(frame, parquet)
     shared = sorted({*truth["patient"]} & {*read_table(predictions)["patient"]})
-    write_json(record_of | {"cohort": cohort, "align": align, "slides": len(truth), "shared_patients": shared}, record)
+    write_json(
+        record_of | {"cohort": cohort, "align": align and fitted_on, "slides": len(truth), "shared_patients": shared},
+        record,
+    )
 
 
 def _columns(expression: str, wanted: list[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -110,7 +115,9 @@ def _measure(
     """slide, patient, sample and the genes' values of the slides with a sample; what was added to each gene."""
     table = pd.read_parquet(expression, columns=sorted({*columns.values()}))
     table = table[list(columns.values())].set_axis(list(columns), axis=1).astype(float)
-    slides = slides.assign(sample=name_samples(slides, table.index, expression=expression))
+    if len(slides):
+        slides = slides.assign(sample=name_samples(slides, table.index, expression=expression))
+    slides = slides.reindex(columns=["slide", "patient", "sample"])
     slides = slides[slides["sample"] != ""]
     samples = slides.drop_duplicates("sample").set_index("sample")
     values = table.reindex(samples.index)
@@ -122,13 +129,18 @@ def _measure(
     return pd.concat([slides, measured], axis=1).reset_index(drop=True), offset
 
 
-def _median_outside_test(predictions: str, measured: str, *, names: list[str]) -> pd.Series:
-    """Median of each gene over the training cohort's samples without a slide in a test part."""
+def _own_median(predictions: str, measured: str, *, names: list[str]) -> tuple[pd.Series, str]:
+    """Median of each gene over the training cohort's samples without a slide in a test part; "non_test".
+
+    Where every slide is tested in some round (leave-one-out), over all its samples; "all".
+    """
     told = read_table(predictions)
     told = told.loc[told["round"] == MEAN, ["slide", "sample", "part"]]
     tested = told.loc[told["part"] == "test", "sample"]
-    fitted = told[~told["sample"].isin(tested)].drop_duplicates("sample")
-    return read_table(measured).set_index("slide").reindex(index=fitted["slide"], columns=names).median()
+    outside = told[~told["sample"].isin(tested)]
+    fitted = (told if outside.empty else outside).drop_duplicates("sample")
+    values = read_table(measured).set_index("slide").reindex(index=fitted["slide"], columns=names)
+    return values.quantile(), "all" if outside.empty else "non_test"
 
 
 def _brought_forward(frame: pd.DataFrame, associations: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import math
 # 1.5 GB at 75 px x 32. The figures here are a third above.
 TRAINING = (3500, 1.5e-3)  # MB of a job whatever it sees, and MB per pixel of a batch
 SCORING = (2000, 0.7e-3)
-# MB of one more Inception v3 in a job that trains many (weights, Adam's two moments and the best weights: 4 x 87), and
-# of the tiles that are held decoded (gene_jobs.PIECE_BYTES, three times).
-ONE_MORE, HELD = 350, 800
+# MB of one more Inception v3 in a job that trains many (weights, Adam's two moments and the best weights: 4 x 87) or
+# scores by many, and of the tiles that are held decoded (gene_jobs.PIECE_BYTES, three times, and KEPT_BYTES).
+TRAINED, SCORED, HELD = 350, 90, 2900
 
 
 def training_mb(*, size: int, batch: int) -> int:
@@ -18,13 +18,13 @@ def training_mb(*, size: int, batch: int) -> int:
 
 
 def together_mb(*, size: int, batch: int, models: int) -> int:
-    """MB of a job that trains ``models`` networks in turns, besides its validation tiles (size² x 3 bytes each)."""
-    return training_mb(size=size, batch=batch) + HELD + ONE_MORE * models
+    """MB of a job that trains ``models`` networks in turns."""
+    return training_mb(size=size, batch=batch) + HELD + TRAINED * models
 
 
-def scoring_mb(*, size: int, batch: int) -> int:
-    """MB of a job that scores batches of ``batch`` tiles of ``size`` px."""
-    return _megabytes(SCORING, size=size, batch=batch)
+def scoring_mb(*, size: int, batch: int, models: int = 0) -> int:
+    """MB of a job that scores batches of ``batch`` tiles of ``size`` px, by ``models`` networks more than a few."""
+    return _megabytes(SCORING, size=size, batch=batch) + SCORED * models
 
 
 def _megabytes(law: tuple[float, float], *, size: int, batch: int) -> int:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from histocarta import models as networks
 from histocarta import pipeline
 from histocarta.backends import backend_in_use
+from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, write_json
 from histocarta.genes import TRAIT
 from histocarta.locks import only_writer
@@ -30,6 +31,8 @@ TASK = TASKS["regression"]
 # Genes take turns on pieces of the stream of at most this size (decoded; up to three are held): exchanging the weights
 # of Inception v3 takes as long as a step or two, and is soon forgotten beside the steps of a piece.
 PIECE_BYTES = 256e6
+# Validation tiles are kept decoded up to this size (2,667 of 512 px, 7,800 of 299); more are decoded for each gene.
+KEPT_BYTES = 2.1e9
 
 
 @dataclass
@@ -98,7 +101,9 @@ def train_genes(
         if names and not stream.code:
             learner = make_learner(settings)
             pipeline.check_shards(pd.concat([stream.train, stream.validation]))
-            tiles = validation_tiles(stream.validation, settings=settings).cache()
+            tiles = validation_tiles(stream.validation, settings=settings)
+            count = training["batch"] * int(tiles.cardinality())
+            tiles = tiles.cache() if count * settings.model["size"] ** 2 * 3 <= KEPT_BYTES else tiles
             learning = [
                 _begin(learner, plan, tiles, name=name, column=column, settings=settings, seed=seed, folder=place,
                        board=boards / name)
@@ -142,6 +147,12 @@ def _plan(
                    facts=facts | {"trait": name}, **about)
         for name, column in zip(names, columns, strict=True)
     ]  # fmt: skip
+    for name, plan in zip(names, plans, strict=True):
+        for own, all_of in ((plan.train, stream.train), (plan.validation, stream.validation)):
+            if not own["slide"].equals(all_of["slide"]):
+                raise InputError(
+                    f"Expected {name} measured in the slides of all genes, found it missing; label them again"
+                )
     return [stream, *(replace(plan, tile_seed=stream.tile_seed) for plan in plans)]
 
 

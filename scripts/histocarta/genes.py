@@ -46,8 +46,8 @@ def label_genes(
     ``labels`` holds, per slide, the lists ``value`` and ``target`` (what is learnt) of the genes that can be learnt, in
     the order of those with the status "ok" in ``genes``, a row per gene in the order of ``wanted``. The rule is
     :func:`values.label_regression`'s, gene by gene, with the same codes; and a gene that was not measured in every
-    sample that is fitted on is left out (B-PARTIAL), since one matrix is solved for all. ``summary`` says so of all
-    together. Batches (``sheet``: the slide sheet) are brought to ``reference_batch`` first: ``samples.shift_batches``.
+    sample that may be learnt from is left out (B-PARTIAL), since all genes see the same slides. ``summary`` says so of
+    all together. Batches (``sheet``: the slide sheet) are brought to ``reference_batch``: ``samples.shift_batches``.
     """
     rule = {"centre": centre, "standardise": standardise, "min_variance": min_variance}
     rule |= {"reference_batch": reference_batch, "test_shift": test_shift} if reference_batch else {}
@@ -59,14 +59,19 @@ def label_genes(
     samples = slides.assign(fitted=fitted).drop_duplicates("sample").set_index("sample").drop(index="", errors="ignore")
     values = table.reindex(samples.index)
     if reference_batch:
-        batch = batch_of_samples(samples.reset_index(), sheet=sheet).reindex(samples.index)
+        batch = batch_of_samples(slides[slides["sample"] != ""], sheet=sheet).reindex(samples.index)
         values = shift_batches(
             values, batch=batch, fitted=samples["fitted"], reference=reference_batch, test_shift=test_shift
         )
     if centre == "patient":
         values = centre_by_patient(values, patients=samples["patient"], fitted=samples["fitted"])
     values = values[values.notna().any(axis=1)]  # a patient's only sample has nothing to be centred on
-    found = describe_genes(values[samples["fitted"].reindex(values.index)], min_variance=min_variance)
+    learnt = slides.loc[slides["tested_in"].map(len) < len(split), "sample"]  # of a slide that some round does not test
+    found = describe_genes(
+        values[samples["fitted"].reindex(values.index)],
+        learnt=values[values.index.isin(learnt)],
+        min_variance=min_variance,
+    )
     every = pd.concat([found, *absent]).reindex(wanted).reset_index(names="trait")
     write_table(every[list(GENE_COLUMNS)], genes)
 
@@ -99,18 +104,22 @@ def read_genes(expression: str, *, wanted: Sequence[str] | None) -> tuple[pd.Dat
     return table[list(columns.values())].set_axis(list(columns), axis=1).astype(float), absent
 
 
-def describe_genes(values: pd.DataFrame, *, min_variance: float) -> pd.DataFrame:
-    """A row per gene of ``values`` (samples × genes): samples, mean, variance (ddof 0), sd, whether it is learnt."""
+def describe_genes(values: pd.DataFrame, *, learnt: pd.DataFrame, min_variance: float) -> pd.DataFrame:
+    """A row per gene of ``values`` (samples × genes): samples, mean, variance (ddof 0), sd, whether it is learnt.
+
+    values : of the samples that are fitted on. learnt : of those that a model may see; the gene is measured in each.
+    """
+    missing = learnt.isna().sum()
     table = pd.DataFrame({"samples": values.notna().sum(), "mean": values.mean(), "variance": values.var(ddof=0)})
     table["sd"] = np.sqrt(table["variance"])
     faults = {
         "B-NOVALUE": table["samples"] < MIN_SAMPLES,
-        "B-PARTIAL": table["samples"] < len(values),
+        "B-PARTIAL": missing > 0,
         "B-VARIANCE": ~(table["variance"] > min_variance),
     }
     reasons = {
         "B-NOVALUE": table["samples"].map("{} measured samples outside the test part".format) + f", need {MIN_SAMPLES}",
-        "B-PARTIAL": table["samples"].map("measured in {}".format) + f" of {len(values)} samples",
+        "B-PARTIAL": (len(learnt) - missing).map("measured in {}".format) + f" of {len(learnt)} samples",
         "B-VARIANCE": table["variance"].map("a variance of {:.3g} outside the test part".format)
         + f", need more than {min_variance:g}",
     }

@@ -40,9 +40,11 @@ def external_section(table: str, root: str) -> Section:
 
 def opening_blocks(record: Mapping[str, Any]) -> list[Block]:
     """When a test set was opened, and for which models."""
+    if not record["openings"]:
+        return [Note("Not opened: there is no model, or no gene of one, to be held against it.")]
     first, *more = record["openings"]
     last = record["openings"][-1]
-    note = Note(f"Opened on {first['on']} (models with SHA-256 {last['models_sha256'][:12]}…).")
+    note = Note(f"Opened on {last['on']} (models with SHA-256 {last['models_sha256'][:12]}…).")
     if not more:
         return [note]
     caution = Caution(
@@ -54,12 +56,13 @@ def opening_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def _setting(record: Mapping[str, Any]) -> list[Block]:
     """What is to be known of the cohort's patients and values."""
-    aligned = (
-        "To each gene's measured values was added what their median lacks of that of the training cohort (outside its "
-        "test part): R² depends on it, ρ does not."
-        if record["align"]
-        else "Measured values are as they are: where the two cohorts' scales differ, R² says nothing."
-    )
+    aligned = "Measured values are as they are: where the two cohorts' scales differ, R² says nothing."
+    if record["align"]:
+        whose = "outside its test part" if record["align"] == "non_test" else "all of it, as each slide is tested once"
+        aligned = (
+            "To each gene's measured values was added what their median lacks of that of the training cohort "
+            f"({whose}): R² depends on it, ρ does not."
+        )
     blocks: list[Block] = [Note(f"{record['slides']} slides that no fit has seen. {aligned}")]
     if shared := record["shared_patients"]:
         names = ", ".join(shared[:5]) + ", …" * (len(shared) > 5)

@@ -67,7 +67,9 @@ def fit_section(rows: pd.DataFrame, folder: Path, *, way: str, centre: str | Non
         best = tested.loc[pd.to_numeric(tested["test_rho"]).sort_values(ascending=False, kind="stable").index[:BEST]]
         shown = tested if len(tested) <= BEST else best
         blocks += [_table(shown, many=len(shown) < len(tested)), _reading(tested, centre=centre)]
-        blocks += _controls(tested) + _selection(tested) + _opening(folder.parents[1] / "openings" / f"test-{way}.json")
+        blocks += _controls(tested) + _selection(tested)
+        if "brought_forward" in tested:
+            blocks += _opening(folder.parents[1] / "openings" / f"test-{way}.json")
         if len(tested) >= MANY:
             blocks += _distribution(tested)
         names = shown_traits(tested, by="test_rho") if len(tested) <= MANY else best["trait"].tolist()

@@ -8,8 +8,10 @@ import pandas as pd
 from histocarta.errors import InputError
 
 
-def read_roi_values(rois: str, *, columns: Sequence[str], negatives: Sequence[str]) -> pd.DataFrame:
-    """Regions × ``columns``, on a log scale.
+def read_roi_values(
+    rois: str, *, columns: Sequence[str], negatives: Sequence[str], rows: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Regions (``rows`` of the table; None: all) × ``columns``, on a log scale.
 
     negatives : columns of the negative controls, empty where the table is on a log scale already. Else every value is
     divided by its region's mean over them, and its log2 is taken (Wang 2021, GeoMx). Raises InputError for controls
@@ -21,6 +23,7 @@ def read_roi_values(rois: str, *, columns: Sequence[str], negatives: Sequence[st
         raise InputError(
             f"Expected the columns {', '.join(negatives)} (roi_values) in {rois}, found: {error}"
         ) from error
+    table = table if rows is None else table.iloc[list(rows)]
     if not negatives:
         return table[list(columns)]
     background = table[list(negatives)].mean(axis=1)
@@ -29,9 +32,25 @@ def read_roi_values(rois: str, *, columns: Sequence[str], negatives: Sequence[st
         if len(wrong):
             raise InputError(
                 f"Expected counts above 0 in {rois} (roi_values.negatives), found {column[wrong[0]]:g} in row "
-                f"{wrong[0] + 1} as {name}; leave negatives out where the table is on a log scale already"
+                f"{wrong[0] + 1} as {name}; add a pseudocount, or leave negatives out where the table is on a log scale"
             )
     return np.log2(table[list(columns)].div(background, axis=0))
+
+
+def probe_members(
+    sums: Mapping[str, Sequence[str]], *, columns: Sequence[str], genes: Sequence[str]
+) -> dict[str, list[str]]:
+    """The predicted ``genes`` (``SYMBOL`` or ``SYMBOL|ID``) of each probe of ``sums``, by their symbols.
+
+    Raises InputError for a probe that is no column of the regions' table.
+    """
+    if absent := [name for name in sums if name not in columns]:
+        raise InputError(
+            f"Expected the probes of roi_values.sums among the columns of the regions, found no {', '.join(absent)}"
+        )
+    known = {gene.split("|")[0]: gene for gene in genes}
+    wanted = {name: [member.split("|")[0] for member in members] for name, members in sums.items()}
+    return {name: [known[symbol] for symbol in symbols if symbol in known] for name, symbols in wanted.items()}
 
 
 def sum_probes(predicted: pd.DataFrame, *, sums: Mapping[str, Sequence[str]], probe_sum: str) -> dict[str, np.ndarray]:

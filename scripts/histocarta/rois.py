@@ -12,7 +12,7 @@ from histocarta.errors import InputError
 from histocarta.evaluation import benjamini_hochberg
 from histocarta.files import read_table, write_table
 from histocarta.mixed_models import fit_random_intercepts
-from histocarta.roi_values import hardly_varying, read_roi_values, sum_probes
+from histocarta.roi_values import hardly_varying, probe_members, read_roi_values, sum_probes
 from histocarta.rounds import read_fates
 from histocarta.values import UNSCALED
 
@@ -79,7 +79,7 @@ def validate_rois(
     told = told[told["status"] == "ok"].astype({"mean": float, "sd": float})
     scale = told if standardise else told.assign(**UNSCALED)
     where, columns = read_table(placed), parquet.read_schema(rois).names
-    probes = {name: genes for name, genes in sums.items() if name in columns}
+    probes = probe_members(sums, columns=columns, genes=scale["trait"].tolist())
     needed = {*columns}.union(*probes.values())
     here = scale["trait"].isin(needed).to_numpy()
     rounds = _by_round(where, places, tiles, heads, sidecars, splits=splits, chosen=np.flatnonzero(here))
@@ -88,14 +88,15 @@ def validate_rois(
     both = [name for name in predicted if name in columns and name not in probes]
     pooled = sum_probes(predicted, sums=probes, probe_sum=probe_sum)
     predicted = predicted[both].assign(**pooled)
-    values = read_roi_values(rois, columns=list(predicted), negatives=negatives).iloc[predicted.index]
+    values = read_roi_values(rois, columns=list(predicted), negatives=negatives, rows=predicted.index)
     still = hardly_varying(values, min_variance=min_variance)
     chosen = still.index[still == ""]
     section = where.drop_duplicates("roi").set_index("roi")["section"].loc[predicted.index].to_numpy()
     found = _associate(predicted[chosen].to_numpy(), values[chosen].to_numpy(), section, names=chosen)
-    names = [*told["trait"], *(name for name in pooled if name not in set(told["trait"]))]
+    names = [*told["trait"], *(name for name in probes if name not in set(told["trait"]))]
     frame = pd.DataFrame({"trait": names}).merge(found, on="trait", how="left")
     why = frame["trait"].map(still[still != ""]).fillna("not measured in the regions")
+    why = why.mask(frame["trait"].isin([name for name in probes if name not in pooled]), "no gene of it is predicted")
     frame["reason"] = frame["reason"].fillna(why)
     write_table(frame, table)
     write_table(frame, parquet_table)

@@ -43,7 +43,8 @@ def compare_statuses(
                 f"{', '.join(map(str, sheet))}"
             )
         genes = read_traits(panels[name]) if name in panels else [name]
-        inside = [known[gene] for gene in genes if gene in known]
+        symbols = [gene.split("|")[0] for gene in genes]
+        inside = [known[symbol] for symbol in symbols if symbol in known]
         status = sheet[column].replace("", np.nan).reindex(patients).set_axis(patients.index)
         values = pd.DataFrame({end: ends[end][inside].mean(axis=1) for end in ENDS}).assign(status=status)
         values = values.dropna()

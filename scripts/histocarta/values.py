@@ -63,7 +63,7 @@ def label_regression(
         if reference_batch:
             fitted = fitted_samples(found, fitted_on=fitted_on)
             samples = found.assign(fitted=fitted)[found["sample"] != ""].drop_duplicates("sample").set_index("sample")
-            batch = batch_of_samples(samples.reset_index(), sheet=sheet).reindex(samples.index)
+            batch = batch_of_samples(found[found["sample"] != ""], sheet=sheet).reindex(samples.index)
             shifted = shift_batches(
                 samples["value"], batch=batch, fitted=samples["fitted"], reference=reference_batch,
                 test_shift=test_shift,

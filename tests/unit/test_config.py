@@ -21,6 +21,9 @@ SMALL = {
 }
 
 
+REGRESSION = {"layout": "grid", "scheme": "80-10-10", "traits": ["A"]}
+
+
 @pytest.fixture
 def small():
     return copy.deepcopy(SMALL)
@@ -182,6 +185,37 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
         (
             lambda m: m["cohorts"]["one"].update(default_mpp=5),
             "Expected less than or equal to 2 at cohorts.one.default_mpp, found 5",
+        ),
+        (
+            lambda m: m["cohorts"].update(far=m["cohorts"]["one"] | {"external_to": "two"}),
+            "Expected one of the cohorts that are trained on (one) at cohorts.far.external_to, found 'two'",
+        ),
+        (
+            lambda m: m["cohorts"].update(far=m["cohorts"]["one"] | {"external_to": "one"}),
+            "Expected a task regression where cohorts.far is external to one, found none",
+        ),
+        (
+            lambda m: m["tasks"].update(regression=REGRESSION | {"transcriptome": {"features": "none.keras"}}),
+            "Expected a file of weights at tasks.regression.transcriptome.features, found nothing at none.keras",
+        ),
+        (
+            lambda m: m["tasks"].update(regression=REGRESSION | {"genes_per_job": 2, "training": {"gpus": 2}}),
+            "Expected training.gpus of 0 or 1 where genes_per_job is above 1: give more cards more jobs",
+        ),
+        (
+            lambda m: (
+                m.update(fidelity="paper"),
+                m["tasks"].update(regression=REGRESSION | {"labels": {"reference_batch": "tcga"}}),
+            ),
+            "Expected percentiles_fitted_on: non_test in fidelity_overrides beside labels.reference_batch, found all",
+        ),
+        (
+            lambda m: (
+                m["cohorts"]["one"].update(one_slide=True),
+                m["layouts"].update(fine={}),
+                m["tasks"].update(regression=REGRESSION | {"layout": "fine"}),
+            ),
+            "Expected one layout for splits.80-10-10 where a cohort has one_slide, found fine, grid; give each layout",
         ),
         (lambda m: m.update(fidelity="papper"), "found 'papper'; nearest: paper"),
         (

@@ -133,6 +133,29 @@ def test_values_centred_by_patient_are_centred_on_the_external_patients_own(coho
     assert measured[GENES].to_numpy() == pytest.approx(expected.to_numpy())
 
 
+def test_where_every_slide_is_tested_once_all_samples_give_the_median(cohorts):
+    """Leave-one-out: no sample is outside the test parts, and the record says whose median it is."""
+    folder, values, truth, _ = cohorts
+    told = read_table(folder / "predictions.parquet").assign(part="test")
+    write_table(told, folder / "predictions.parquet")
+    found, _, record = evaluate(folder)
+    assert found.loc[GENES, "offset"].to_numpy() == pytest.approx(
+        (values[GENES].median() - truth.median() - 3).to_numpy()
+    )
+    assert (record["align"], found.loc["up", "n"]) == ("all", N)
+
+
+def test_without_a_model_the_cohort_stays_closed(cohorts):
+    """All rounds were lost: a row per gene with its reason, no figure, and no opening for what comes next."""
+    folder, _, _, _ = cohorts
+    fates = read_table(folder / "fates.tsv").assign(status="excluded", code="E-NO-MODEL", reason="M-NAN")
+    write_table(fates, folder / "fates.tsv")
+    write_table(pd.DataFrame(columns=["slide", "round"]), folder / "scores.parquet")
+    found, measured, record = evaluate(folder)
+    assert set(found["code"]) == {"E-NO-MODEL"} and found["rho"].isna().all() and measured.empty
+    assert record["openings"] == [] and not (folder / "register.json").exists()
+
+
 def test_heads_and_tables_of_scores_give_one_form(tmp_path):
     """Two rounds, the second without a model: the mean is the first's; a probe and jobs of the same say the same."""
     rng = np.random.default_rng(1)

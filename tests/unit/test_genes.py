@@ -110,3 +110,16 @@ def test_the_audit_fits_all_genes_again(study):
     write_json(facts, paths["summary"])
     with pytest.raises(LeakError, match="test samples took part"):
         audit_leaks(**paths, unit="patient", fitted_on="non_test")
+
+
+def test_a_gene_that_a_slide_to_learn_from_lacks_is_left_out(study):
+    """Split by section: p00 has a slide in the test part and one in training, and «untested» lacks its sample."""
+    values = pd.read_parquet(study / "expression.parquet")
+    values = values.groupby([f"p{n // 2:02d}" for n in range(N)]).first()
+    values["untested"] = values["C"].where(values.index != "p00")
+    write_table(values.rename_axis("sample"), study / "expression.parquet", index=True)
+    split = read_table(study / "round-1.tsv")
+    split.loc[1, "part"] = "train"
+    write_table(split, study / "round-1.tsv")
+    _, genes, _ = labelled(study)
+    assert genes.loc["untested", ["code", "reason"]].tolist() == ["B-PARTIAL", "measured in 15 of 16 samples"]

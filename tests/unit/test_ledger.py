@@ -392,6 +392,16 @@ def test_the_limit_itself_is_allowed(lost, refused):
     assert bool(too_many_excluded(pd.DataFrame(rows, columns=COLUMNS), max_excluded=0.05)) is refused
 
 
+def test_a_patients_other_slides_do_not_count_against_the_limit():
+    """Half of the slides are second ones: one_slide asked for that. Of the rest 6 of 100 are too many."""
+    rows = [("tiles", "grid", "slide", "in", "", "", "", 100)]
+    rows += [("tiles", "grid", "slide", "excluded", f"S{number}", "T-SECOND", "why", 1) for number in range(50)]
+    assert not too_many_excluded(pd.DataFrame(rows, columns=COLUMNS), max_excluded=0.05)
+    rows += [("tiles", "grid", "slide", "excluded", f"T{number}", "S-OPEN", "why", 1) for number in range(6)]
+    (line,) = too_many_excluded(pd.DataFrame(rows, columns=COLUMNS), max_excluded=0.05)
+    assert "found 6: S-OPEN 6" in line
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 50), st.lists(st.integers(1, 9), max_size=6), st.integers(-3, 3))
 def test_mismatches_are_found_whatever_the_numbers(used, excluded, error):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from histocarta.errors import InputError
-from histocarta.roi_values import hardly_varying, read_roi_values, sum_probes
+from histocarta.roi_values import hardly_varying, probe_members, read_roi_values, sum_probes
 
 
 @pytest.fixture
@@ -27,8 +27,9 @@ def test_what_has_no_logarithm_and_controls_that_are_not_there_are_errors(rois):
     with pytest.raises(InputError, match=r"Expected the columns N9 \(roi_values\) in .*rois\.parquet, found"):
         read_roi_values(rois, columns=["CD4"], negatives=["N9"])
     pd.read_parquet(rois).assign(CD4=[8.0, 0, 4]).to_parquet(rois)
-    with pytest.raises(InputError, match=r"Expected counts above 0 in .*, found 0 in row 2 as CD4; leave"):
+    with pytest.raises(InputError, match=r"Expected counts above 0 in .*, found 0 in row 2 as CD4; add a pseudocount"):
         read_roi_values(rois, columns=["CD4"], negatives=["N1"])
+    assert len(read_roi_values(rois, columns=["CD4"], negatives=["N1"], rows=[0, 2])) == 2  # the second is on no tile
 
 
 def test_a_probe_of_several_genes_is_their_sum_on_the_scale_that_is_chosen():
@@ -45,3 +46,11 @@ def test_columns_that_hardly_vary_are_named():
     found = hardly_varying(values, min_variance=0.001)
     assert found.tolist() == ["varies by 3.33e-05 between the regions, need 0.001", ""]
     assert hardly_varying(values, min_variance=0.0).tolist() == ["", ""]
+
+
+def test_a_probes_genes_are_found_by_their_symbols():
+    sums = {"multi-KRT": ["KRT18", "KRT7|3855", "KRT99"], "pan": ["SOX10"]}
+    found = probe_members(sums, columns=["multi-KRT", "pan", "CD4"], genes=["KRT18|3875", "KRT7", "CD4"])
+    assert found == {"multi-KRT": ["KRT18|3875", "KRT7"], "pan": []}
+    with pytest.raises(InputError, match=r"Expected the probes of roi_values\.sums among the columns .* found no pan"):
+        probe_members(sums, columns=["multi-KRT"], genes=[])

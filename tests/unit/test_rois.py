@@ -155,7 +155,10 @@ def test_a_probe_of_two_genes_has_a_row_and_one_that_hardly_varies_says_so(study
             weights = np.column_stack([head["weights"], np.ones(3)])
         np.savez(study / f"head-{number}.npz", weights=weights, intercept=np.zeros(4))
     write_table(told, study / "genes.tsv")
-    table = validated(study, sums={"sum": ["A", "C"]}, min_variance=0.001)
+    values["nothing"] = values["sum"]
+    write_table(values, study / "rois.parquet")
+    table = validated(study, sums={"sum": ["A", "C"], "nothing": ["GONE"]}, min_variance=0.001)
+    assert table.loc["nothing", "reason"] == "no gene of it is predicted"
     assert table.loc["sum", "slope"] > 0 and table.loc["sum", "fdr"] < 1e-6 and table.loc["sum", "n"] == 60
     assert table.loc["still", "reason"] == "varies by 0 between the regions, need 0.001"
     plain = validated(study)

@@ -65,6 +65,10 @@ def test_a_panel_is_its_mean_and_a_rare_status_is_left_out(study):
     assert set(drawn["status"]) == {"LumA", "LumB", "Her2"} and len(drawn) == 38
 
 
+def test_a_gene_may_be_named_as_its_table_names_it(study):
+    assert compared(study[0], {"ESR1|2099": "er"}).loc["ESR1|2099", "n"] == "39"
+
+
 def test_what_cannot_be_compared_says_why(study):
     folder, _, _, clinical = study
     write_table(clinical.assign(er="positive"), folder / "clinical.parquet")

@@ -126,6 +126,19 @@ def test_test_samples_do_not_move_what_is_fitted(tmp_path):
     np.testing.assert_allclose(after["value"][20:] - before["value"][20:], 100)
 
 
+def test_a_sample_of_two_batches_is_an_error(tmp_path):
+    """Two slides of one patient from two laboratories, one measurement: which of the two shifts it?"""
+    values = np.random.default_rng(0).normal(8, 1, 30)
+    folder = study(tmp_path, values)
+    manifest = read_table(folder / "manifest.tsv")
+    manifest.loc[1, "patient"] = "p000"
+    write_table(manifest, folder / "manifest.tsv")
+    sheet = pd.DataFrame({"slide": manifest["slide"], "batch": ["one", "two"] * 15})
+    write_table(sheet, folder / "slides.tsv")
+    with pytest.raises(InputError, match="Expected one batch of each sample in the slide sheet, found two for 'p000'"):
+        labelled(folder, sheet=str(folder / "slides.tsv"), reference_batch="one")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

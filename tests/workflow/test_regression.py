@@ -109,7 +109,7 @@ def test_models_hold_in_a_cohort_of_another_stain_and_scale(finished):
     assert {"S-NO-MPP", "T-EMPTY"} & set(ledger["code"]) or (ledger["outcome"] == "excluded").sum() == 2
     page = (folder / "results/tiny/report.html").read_text()
     assert "External cohort far (regression, panel)" in page and "Cohort far (external)" in page
-    opened = read_json(folder / "results/tiny/openings/far-panel.json")
+    opened = read_json(folder / "results/tiny/openings/external-far-panel.json")
     assert [len(one["models_sha256"]) for one in opened["openings"]] == [64]
 
 
