@@ -76,7 +76,7 @@ recovery: .venv/ready $(COHORTS:%=data/recovery-%/slides.tsv)
 	$(BIN)/python -m histocarta.recovery --study $(SEEDS:%=results/recovery-%) --truth $(SEEDS:%=data/recovery-%) \
 		--table benchmarks/recovery.tsv
 
-# About an hour: a small study killed at a hundred points and started again, against the same study in one go.
+# An hour and more: a small study killed at a hundred points and started again, against the same study in one go.
 soak: .venv/ready
 	KILLS=100 $(BIN)/python -m pytest -m slow tests/workflow/test_killed.py
 
