@@ -16,26 +16,27 @@ def models_of_gene(wildcards):
 
 def models_of_way(wildcards):
     """The files that decide what a way predicts: heads, networks, or what names those of many genes by their SHA-256."""
-    rounds = rounds_of_scheme(STUDY.tasks["regression"].scheme)
-    folder = f"results/{wildcards.cohort}/transcriptome"
+    call = {"cohort": wildcards.cohort, "round": rounds_of_scheme(STUDY.tasks["regression"].scheme)}
     if wildcards.way == "probe":
-        head, network = "/probe/round-{round}/head.npz", "/probe/features/network.json"
-        return [folder + network, *collect(folder + head, round=rounds)]
+        network = f"results/{wildcards.cohort}/transcriptome/probe/features/network.json"
+        return [network, *collect("results/{cohort}/transcriptome/probe/round-{round}/head.npz", **call)]
     if wildcards.way == "panel":
-        return collect(folder + "/panel/round-{round}/model.keras", round=rounds)
+        return collect("results/{cohort}/transcriptome/panel/round-{round}/model.keras", **call)
     if STUDY.tasks["regression"].one_by_one():
-        pattern = f"results/{wildcards.cohort}/traits/{{trait}}/regression/round-{{round}}/model.keras"
-        return collect(pattern, trait=TRAITS["regression"], round=rounds)
-    return collect(folder + "/per-gene/scores/job-{job}.json", job=jobs_of_genes())
+        pattern = "results/{cohort}/traits/{trait}/regression/round-{round}/model.keras"
+        return collect(pattern, trait=TRAITS["regression"], **call)
+    pattern = "results/{cohort}/transcriptome/per-gene/scores/job-{job}.json"
+    return collect(pattern, cohort=wildcards.cohort, job=jobs_of_genes())
 
 
 def external_scores_of_genes(wildcards):
     """What genes with models of their own predict of an external cohort."""
+    call = {"cohort": wildcards.cohort, "other": wildcards.other}
     if STUDY.tasks["regression"].one_by_one():
-        pattern, names = "traits/{name}/regression/external/{other}/scores.parquet", TRAITS["regression"]
-    else:
-        pattern, names = "transcriptome/per-gene/external/{other}/scores/job-{name}.parquet", jobs_of_genes()
-    return collect("results/{cohort}/" + pattern, cohort=wildcards.cohort, other=wildcards.other, name=names)
+        pattern = "results/{cohort}/traits/{trait}/regression/external/{other}/scores.parquet"
+        return collect(pattern, trait=TRAITS["regression"], **call)
+    pattern = "results/{cohort}/transcriptome/per-gene/external/{other}/scores/job-{job}.parquet"
+    return collect(pattern, job=jobs_of_genes(), **call)
 
 
 def models_that_open_the_test(wildcards):
