@@ -17,9 +17,9 @@ import numpy as np
 from histocarta.files import replacing, sha256
 
 GENERATIONS = 2
-# A checkpoint of Inception v3 is 350 MB and takes about a second: at most a fifth of the time goes into saving. (Of
-# validations that follow one another in some tenths of a second, a tenth of it left out two on a busy machine.)
-SAVES_APART = 4.0
+# A checkpoint of Inception v3 is 350 MB and takes about a second: at most half of the time goes into saving. (Where
+# validations follow one another in some tenths of a second, a tenth of it left out two in a row on a busy machine.)
+SAVES_APART = 1.0
 
 
 @dataclass(frozen=True)
