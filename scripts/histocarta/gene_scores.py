@@ -32,11 +32,7 @@ def score_genes(
     the archives' SHA-256.
     Errors are those of :func:`histocarta.inference.score_tiles`.
     """
-    backend_in_use().limit(gpus=gpus, threads=threads)
-    check_gpus(gpus=gpus, required=require_gpu)
-    table = read_table(manifest)
-    slides = table.assign(n_tiles=table["n_tiles"].astype(int)).query("n_tiles > 0").reset_index(drop=True)
-    pipeline.check_shards(slides)
+    slides = _make_ready(manifest, gpus=gpus, require_gpu=require_gpu, threads=threads)
     told, tables = {"models_sha256": [sha256(path) for path in models], "genes": []}, []
     for archive, sidecar in zip(models, sidecars, strict=True):
         facts = read_json(sidecar)
@@ -71,11 +67,7 @@ def score_gene(
 
     summary : its labels.json. A round without a model (an empty archive) has no rows.
     """
-    backend_in_use().limit(gpus=gpus, threads=threads)
-    check_gpus(gpus=gpus, required=require_gpu)
-    table = read_table(manifest)
-    slides = table.assign(n_tiles=table["n_tiles"].astype(int)).query("n_tiles > 0").reset_index(drop=True)
-    pipeline.check_shards(slides)
+    slides = _make_ready(manifest, gpus=gpus, require_gpu=require_gpu, threads=threads)
     facts = read_json(summary)
     usable = [facts["status"] == "ok" and holds_model(path) for path in models]
     chosen = [path for path, use in zip(models, usable, strict=True) if use]
@@ -87,6 +79,16 @@ def score_gene(
         for number, column in zip(1 + np.flatnonzero(usable), means, strict=True)
     ]
     write_table(pd.concat(tables, ignore_index=True) if tables else rows.iloc[:0].assign(round=0), scores)
+
+
+def _make_ready(manifest: str, *, gpus: int, require_gpu: bool, threads: int | None) -> pd.DataFrame:
+    """Hold the process to its share of the machine; the slides that have tiles, whose shards are whole."""
+    backend_in_use().limit(gpus=gpus, threads=threads)
+    check_gpus(gpus=gpus, required=require_gpu)
+    table = read_table(manifest)
+    slides = table.assign(n_tiles=table["n_tiles"].astype(int)).query("n_tiles > 0").reset_index(drop=True)
+    pipeline.check_shards(slides)
+    return slides
 
 
 def score_means(slides: pd.DataFrame, paths: list[str], *, batch: int, precision: str) -> np.ndarray:

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from histocarta import gene_jobs, model_archives, training
 from histocarta.errors import InputError
-from histocarta.files import read_json, read_table, write_table
+from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.gene_jobs import genes_of_job, train_genes
-from histocarta.gene_scores import score_genes
-from histocarta.models import load_model
+from histocarta.gene_scores import score_gene, score_genes
+from histocarta.models import load_model, save_no_model
 from histocarta.predictions import gather_jobs
 from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
 
@@ -216,3 +216,21 @@ def test_a_job_has_its_share_of_the_genes_in_their_order():
     genes = pd.DataFrame({"trait": list("abcde"), "status": ["ok", "excluded", "ok", "ok", "ok"]})
     shares = [genes_of_job(genes, job=job, genes_per_job=2)["trait"].tolist() for job in (1, 2, 3, 4)]
     assert shares == [["a"], ["c", "d"], ["e"], []]
+
+
+def test_a_gene_with_models_of_its_own_scores_as_from_the_archive(study, together, tmp_path):
+    """The second of its two rounds has no model, and no row."""
+    files = [str(tmp_path / f"round-{number}.keras") for number in (1, 2)]
+    model_archives.extract_model(models=together["models"], trait="two", model=files[0])
+    save_no_model(files[1])
+    write_json({"status": "ok", "scale": {"mean": 5.0, "sd": 2.0}}, tmp_path / "labels.json")
+    score_gene(
+        manifest=study["manifest"], summary=str(tmp_path / "labels.json"), models=files, trait="two", batch=8,
+        scores=str(tmp_path / "alone.parquet"), precision="float32",
+    )  # fmt: skip
+    alone = read_table(tmp_path / "alone.parquet").set_index("slide")
+    predictions = gathered(study, tmp_path, [together])[0]
+    mean = predictions[predictions["round"] == 1].set_index("slide")["two"]
+    assert set(alone["round"]) == {1} and alone["two"].to_numpy() == pytest.approx(
+        mean[alone.index].to_numpy(), rel=1e-5
+    )
