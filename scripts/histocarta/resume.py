@@ -5,8 +5,7 @@ import hashlib
 import json
 import math
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ import numpy as np
 from histocarta.files import replacing, sha256
 
 GENERATIONS = 2
-# A checkpoint of Inception v3 is 350 MB and takes about a second: at most half of the time goes into saving. (Where
-# validations follow one another in some tenths of a second, a tenth of it left out two in a row on a busy machine.)
-SAVES_APART = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,15 +59,11 @@ class Store:
     (a flipped byte in HDF5 weights loads without an error), and a half written one never gets a name.
     """
 
-    def __init__(
-        self, folder: str | Path, *, settings: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, folder: str | Path, *, settings: Mapping[str, Any]) -> None:
         text = json.dumps(settings, sort_keys=True, allow_nan=False)
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self.folder = Path(folder) / self.fingerprint[:16]
         self._best: list[np.ndarray] = []
-        self._clock = clock  # seconds
-        self._last = self._cost = 0.0  # when the last generation was complete, and how long it took to write
         others = [path.name for path in Path(folder).glob("*") if path.is_dir() and path != self.folder]
         if others and not self.folder.exists():
             _say(f"M-FINGERPRINT {folder} holds checkpoints of other settings or data ({', '.join(others)}); not used")
@@ -88,14 +80,9 @@ class Store:
     def save(self, state: TrainingState, model: keras.Model) -> None:
         """Write a new generation and delete those older than the one before it.
 
-        The first one is always written, and so is the end of a round, which needs no weights but the best. In between
-        a generation is left out where less time has passed since the last than SAVES_APART times what that one took
-        to write. So a kill costs the work since the last validation, plus at most that much time where validations
-        follow one another faster.
+        None is left out, whatever it costs (Inception v3: 350 MB, about a second): a kill loses the work since the
+        last validation at most. The end of a round needs no weights but the best.
         """
-        begin = self._clock()
-        if self._cost and begin - self._last < SAVES_APART * self._cost and not state.ended:
-            return
         if self._best and not (state.kept and (self.folder / state.kept).exists()):
             state.kept = self._write(f"best-{state.best['step']:08d}", {"weight": self._best}, {}).name
         arrays = (
@@ -110,8 +97,6 @@ class Store:
         for path in self._found("best"):
             if path.name not in needed:
                 path.unlink()
-        self._last = self._clock()
-        self._cost = self._last - begin
 
     def load(self, model: keras.Model) -> TrainingState | None:
         """Bring model and optimizer to the newest whole generation and return its state; None where there is none.

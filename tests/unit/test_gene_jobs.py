@@ -115,8 +115,7 @@ def test_the_size_of_the_pieces_changes_the_written_loss_only(study, together, t
 
 
 def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(study, together, tmp_path, monkeypatch):
-    """Killed after 2 validations of the first gene and 1 of the others; no checkpoint is left out for its cost."""
-    monkeypatch.setattr("histocarta.resume.SAVES_APART", 0.0)
+    """Killed after 2 validations of the first gene and 1 of the others."""
     plain, seen = gene_jobs.Validation.on_epoch_end, []
 
     def killed(self, epoch, logs=None):

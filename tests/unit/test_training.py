@@ -390,7 +390,6 @@ def test_histories_can_be_read_by_pandas(study):
 
 def test_the_best_epochs_and_the_drawn_ones_are_kept_also_by_a_killed_training(study, tmp_path, monkeypatch):
     """Of 6 validations the 2 with the lowest loss and 2 drawn beforehand; the best of all is the model's weights."""
-    monkeypatch.setattr("histocarta.resume.SAVES_APART", 0.0)
     keep = study | {"training": TRAINING | {"keep_best": 2, "keep_random": 2}, "checkpoint_metric": "none"}
     keep = {**keep, "splits": study["splits"][:1], "rounds": [1]}
     whole, killed = outputs_in(tmp_path / "whole", [1]), outputs_in(tmp_path / "killed", [1])
