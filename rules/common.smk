@@ -3,6 +3,7 @@
 import os
 from functools import cache
 
+from histocarta.annotation_sheets import annotation_files
 from histocarta.backends import check_backend
 from histocarta.config import read_study
 from histocarta.errors import InputError

@@ -2,6 +2,8 @@
 # Writes: splits (drawn before any trait is looked at) and, per trait and task, labels.parquet: one rule per task, chosen by
 #         the path. A fifth task is one more label rule here and one row in histocarta.tasks.
 # A rule that is one task's says so in its pathvars: wildcard_constraints do not reach into them (snakemake#4197).
+# A small table: lookup walks all of what it looks within, and the settings hold every trait's name.
+LABELLING = {name: task["labels"] for name, task in SETTINGS["tasks"].items() if "labels" in task}
 
 
 # A scheme decides how many rounds there are, so each scheme in use has its rule. Who has tiles decides who is split: the
@@ -52,8 +54,7 @@ rule label_extremes:
         "../envs/statistics.yaml"
     params:
         trait="{trait}",
-        # A small table: lookup walks all of what it looks within, and the settings hold every trait's name.
-        settings=lookup("{task}", within={name: task["labels"] for name, task in SETTINGS["tasks"].items()}),
+        settings=lookup("{task}", within=LABELLING),
         fitted_on=STUDY.choice("percentiles_fitted_on"),
         version=VERSION["label"],
     script:
@@ -79,8 +80,7 @@ rule label_regression:
         "../envs/statistics.yaml"
     params:
         trait="{trait}",
-        # A small table: lookup walks all of what it looks within, and the settings hold every trait's name.
-        settings=lookup("{task}", within={name: task["labels"] for name, task in SETTINGS["tasks"].items()}),
+        settings=lookup("{task}", within=LABELLING),
         fitted_on=STUDY.choice("percentiles_fitted_on"),
         test_shift=STUDY.choice("test_batch_shift"),
         version=VERSION["values"],
@@ -108,3 +108,8 @@ rule audit_leaks:
         version=VERSION["split"],
     script:
         "../scripts/audit_leaks.py"
+
+
+if "regions" in STUDY.tasks:
+
+    include: "regions.smk"

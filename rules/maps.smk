@@ -49,7 +49,7 @@ rule draw_value_map:
     benchmark:
         "<cohort>/benchmarks/draw_value_map/{trait}/{task}/{slide}.txt"
     pathvars:
-        trait="results/{cohort}/traits/{trait}/{task,regression}",
+        trait="results/{cohort}/traits/{trait}/{task,regression|regions}",
     conda:
         "../envs/slides.yaml"
     params:

@@ -111,7 +111,7 @@ def is_trained(cohort):
     return STUDY.cohorts[cohort].external_to is None
 
 
-def of_every_task(pattern):
+def of_every_task(pattern, *, tasks=tuple(TASKS)):
     """An input function: ``pattern`` filled with every trait, task and layout of the study."""
 
     def paths(wildcards):
@@ -121,6 +121,7 @@ def of_every_task(pattern):
             {
                 pattern.format(cohort=wildcards.cohort, task=name, layout=task.layout, trait=trait)
                 for name, task in STUDY.tasks.items()
+                if name in tasks
                 for trait in TRAITS[name]
             }
         )
@@ -158,7 +159,7 @@ def of_every_slide(name, *, layouts=tuple(STUDY.layouts)):
 
 def stains_of_cohort(wildcards):
     """Stain records of the layouts that normalise colours."""
-    stained = [name for name, layout in STUDY.layouts.items() if layout.stain != "none"]
+    stained = [name for name, layout in STUDY.layouts.items() if layout.stain != "none" and not layout.of]
     return of_every_slide("stain.json", layouts=stained)(wildcards)
 
 
@@ -189,7 +190,8 @@ def survival_of_cohort(wildcards):
 def spot_agreements_of_cohort(wildcards):
     """Comparisons of every trait's map with measured spots, where the cohort has any."""
     pattern = "results/{cohort}/traits/{trait}/{task}/consensus/spots.json"
-    return of_every_task(pattern)(wildcards) if spots_of_cohort(wildcards) else []
+    measured = [name for name in TASKS if not TASKS[name].tile_labels]
+    return of_every_task(pattern, tasks=measured)(wildcards) if spots_of_cohort(wildcards) else []
 
 
 def folder_of_report(wildcards, output):

@@ -39,6 +39,7 @@ rule write_report:
         ledger="<cohort>/ledger.tsv",
         flow="<cohort>/flow.png",
         manifests=manifests_of_cohort,
+        regions=regions_of_cohort,
         tables=tables_of_cohort,
         heterogeneity=heterogeneity_of_cohort("hti.tsv"),
         survival=survival_of_cohort,

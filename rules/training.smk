@@ -11,7 +11,7 @@ for TASK, SETTING in STUDY.tasks.items():
     OWN = f"results/{{cohort}}/traits/{{trait}}/{{task,{TASK}}}"  # see labels.smk
     # How one score is made of the rounds': by vote, or by averaging. (Not in a script's name: Snakemake looks that up when
     # the job runs, and would find the last task's.)
-    COMBINE = {"share": "vote_consensus", "mean": "average_rounds"}[TASKS[TASK].slide_score]
+    COMBINE = TASKS[TASK].combination
 
     # One process for all rounds of a trait is worth it where starting TensorFlow and tracing the network cost more than a
     # round's steps (small tiles, small cohorts). A cluster wants a job per round.

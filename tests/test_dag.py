@@ -14,6 +14,7 @@ import pytest
 import yaml
 from histocarta.formats import pyramid_name
 from histocarta.splits import part_counts
+from histocarta.tasks import TASKS
 
 RULES = sorted((Path(__file__).parent.parent / "rules").glob("*.smk"))
 ROOT = Path(__file__).parent.parent
@@ -333,6 +334,34 @@ def test_leaving_one_patient_out_gives_a_round_per_patient(tmp_path):
     )
 
 
+def test_a_layout_of_a_region_takes_its_tiles_after_the_classifier_has_scored_them(tmp_path):
+    """One more job per slide, none of tiling; of an external cohort by the models of the one it is external to."""
+
+    def in_tumour(study):
+        study["tasks"]["regions"] = study["tasks"]["extremes"] | {"traits": ["tumour"]}
+        study["tasks"]["regression"] = {"layout": "inside", "scheme": "one", "traits": ["A"]}
+        study["splits"]["one"] = {"rounds": 1}
+        study["layouts"]["inside"] = {"of": "grid", "region": "tumour"}
+        study["cohorts"]["tiny"]["annotations"] = "data/annotations.tsv"
+        far = study["cohorts"]["tiny"] | {"external_to": "tiny"}
+        study["cohorts"]["far"] = {key: far[key] for key in ("slides", "expression", "external_to")}
+
+    folder = write_study(tmp_path / "study", change=in_tumour)
+    (folder / "data" / "annotations.tsv").write_text("slide\tfile\nS1-1\tdata/S1-1.geojson\n")
+    (folder / "data" / "S1-1.geojson").write_text("[]")
+    found = plan(folder)
+    slides = found.counts["survey_slide"]
+    assert found.counts["tile_slide"] == found.counts["choose_tiles"] == slides
+    assert {job.wildcards["layout"] for job in found.of("tile_slide")} == {"grid"}
+    (placing,) = found.of("place_annotations")
+    assert {"data/annotations.tsv", "data/S1-1.geojson"} <= set(placing.input)
+    sources = {job.wildcards["cohort"]: job.input for job in found.of("choose_tiles")}
+    assert "results/tiny/traits/tumour/regions/consensus/scores.parquet" in sources["tiny"]
+    assert "results/tiny/traits/tumour/regions/external/far/scores.parquet" in sources["far"]
+    assert "results/tiny/grid/manifest.tsv" in found.of("train_regions")[0].input
+    assert "results/tiny/inside/manifest.tsv" in found.of("train_regression")[0].input
+
+
 def test_an_external_cohort_has_no_rounds_and_nothing_is_fitted_on_it(tmp_path):
     """Leaving one of four patients out: the external cohort has two, and no split, model or report of its own."""
 
@@ -432,7 +461,7 @@ def test_the_slurm_profile_names_every_rule_that_asks_for_a_card():
     """A rules file says in its head which rules do; one that the profile forgets would wait on a CPU partition."""
     named = re.findall(r"^# GPU rules: (.*?)\.$", "\n".join(path.read_text() for path in RULES), re.MULTILINE)
     wanted = {name for line in named for name in line.split(", ")}
-    wanted = {name.replace("<task>", task) for name in wanted for task in ("extremes", "regression")}
+    wanted = {name.replace("<task>", task) for name in wanted for task in TASKS}
     profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "profile.yaml").read_text())["set-resources"]
     assert wanted == {*profile} - {"tile_slide", "import_image"}
     asking = [path for path in RULES if re.search(r"^ +gpu=", path.read_text(), re.MULTILINE)]

@@ -1,14 +1,15 @@
-"""Which way the rounds of a task become one: by what a slide scores, the share of positive tiles or their mean."""
+"""Which way the rounds of a task become one: by vote or by averaging, and where tiles have labels, tile by tile."""
 
 from typing import Any
 
 from histocarta.averaging import average_rounds
 from histocarta.consensus import vote
 from histocarta.tasks import task_named
+from histocarta.tile_scores import average_tiles
 
-COMBINATIONS = {"share": vote, "mean": average_rounds}
+COMBINATIONS = {"vote_consensus": vote, "average_rounds": average_rounds, "average_tiles": average_tiles}
 
 
 def combine_rounds(*, task: str, **files_and_settings: Any) -> None:
-    """:func:`histocarta.consensus.vote` or :func:`histocarta.averaging.average_rounds`, as the task has it."""
-    COMBINATIONS[task_named(task).slide_score](**files_and_settings)
+    """The function of COMBINATIONS that the task has in its row (``Task.combination``)."""
+    COMBINATIONS[task_named(task).combination](**files_and_settings)

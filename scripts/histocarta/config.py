@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from histocarta.crosschecks import disagreements, repeated_keys
 from histocarta.errors import InputError, nearest
-from histocarta.settings import Study
+from histocarta.settings import CHOOSING, Study
 
 __all__ = ["Study", "read_study", "set_by_study"]
 
@@ -81,6 +81,10 @@ def _filled(study: Study) -> Study:
                 member = member[key]
             if member[path[-1]] is None:
                 member[path[-1]] = study.choice(row)
+    for name, layout in plain["layouts"].items():
+        if layout["of"]:
+            own = {key: layout[key] for key in CHOOSING}
+            plain["layouts"][name] = plain["layouts"][layout["of"]] | own
     if plain["survival"]["horizon_years"] is None:
         plain["survival"]["horizon_years"] = study.choice("horizon_years")
     for name, scheme in plain["splits"].items():

@@ -84,9 +84,9 @@ def page() -> str:
     """The list of keys, section by section, the fidelity table and the codes of the ledger, as Markdown."""
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
-    order = ["Study", "Cohort", "ExpressionTable", "RoiValues", "Layout", "Tasks", "Extremes", "Labels", "Vote",
-             "Regression", "Values", "Selection", "Transcriptome", "Model", "Training", "Scheme", "Heterogeneity",
-             "Survival", "Contrast", "Downloads"]  # fmt: skip
+    order = ["Study", "Cohort", "ExpressionTable", "RoiValues", "Layout", "Tasks", "Regions", "Extremes", "Labels",
+             "Vote", "Regression", "Values", "Selection", "Transcriptome", "Model", "Training", "Scheme",
+             "Heterogeneity", "Survival", "Contrast", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 

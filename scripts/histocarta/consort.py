@@ -27,15 +27,28 @@ class Step:
 
 def flow_steps(table: pd.DataFrame) -> list[Step]:
     """The boxes of a ledger, from the slide sheet to the traits of each task and the survival of each set of them."""
-    steps = [_sheet_step(table), *(_tiles_step(table, layout) for layout in _scopes(table, "tiles"))]
-    for task in dict.fromkeys([*_scopes(table, "labels", "trait"), *_scopes(table, "consensus", "trait")]):
-        for stage, step in LEARNING.items():
-            if task in _scopes(table, stage, "trait"):
-                steps.append(step(table, task))
+    chosen = [layout for layout in _scopes(table, "tiles") if "elsewhere" in set(_rows(table, "tiles", layout)["code"])]
+    whole = [layout for layout in _scopes(table, "tiles") if layout not in chosen]
+    tasks = list(dict.fromkeys([*_scopes(table, "labels", "trait"), *_scopes(table, "consensus", "trait")]))
+    of_tiles = {scope.split("/")[0] for scope in _scopes(table, "labels", "tile")}  # by whose scores others are chosen
+    steps = [_sheet_step(table), *(_tiles_step(table, layout) for layout in whole)]
+    steps += _task_steps(table, [task for task in tasks if task in of_tiles])
+    steps += [_tiles_step(table, layout) for layout in chosen]
+    steps += _task_steps(table, [task for task in tasks if task not in of_tiles])
     steps += [_genes_step(table, scope) for scope in _scopes(table, "genes", "gene")]
     for scope in _scopes(table, "heterogeneity"):
         steps += [_set_step(table, stage, scope) for stage in SETS if scope in _scopes(table, stage)]
     return steps
+
+
+def _task_steps(table: pd.DataFrame, tasks: list[str]) -> list[Step]:
+    """What became of the traits of ``tasks``."""
+    return [
+        step(table, task)
+        for task in tasks
+        for stage, step in LEARNING.items()
+        if task in _scopes(table, stage, "trait")
+    ]
 
 
 def _sheet_step(table: pd.DataFrame) -> Step:
@@ -143,8 +156,12 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _labelled_slides(table: pd.DataFrame, task: str) -> str:
-    """The range over the task's traits of the slides that are high or low, or have a value."""
+    """The range over the task's traits of the slides that are high or low, or have a value; or the tiles of regions."""
     rows = _rows_of_traits(table, "labels", task, "used")
+    tiles = rows[rows["kind"] == "tile"]
+    if len(tiles):
+        counts = tiles.groupby("code")["count"].sum()
+        return f"\n{counts['inside']:,} tiles marked inside, {counts['outside']:,} outside"
     slides = rows[rows["code"].isin(["high", "low", "measured"])].groupby("scope")["count"].sum()
     if slides.empty:
         return ""

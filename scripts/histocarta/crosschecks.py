@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from histocarta.settings import Study
+from histocarta.settings import CHOOSING, Study
 from histocarta.tasks import TASKS
 
 
@@ -19,6 +19,8 @@ def disagreements(study: Study) -> list[str]:
         *_external(study),
         *_batches(study),
         *_one_slide(study),
+        *_regions(study),
+        *_annotations(study),
     ]
 
 
@@ -133,6 +135,48 @@ def _one_slide(study: Study) -> list[str]:
         "give each layout a scheme of its own, or exclude the other slides in the sheet"
         for scheme, layouts in used.items()
         if len(layouts) > 1 and any(cohort.one_slide for cohort in study.cohorts.values())
+    ]
+
+
+def _regions(study: Study) -> list[str]:
+    """Layouts that take the tiles of a region that no task finds, or of no layout, or that say what their tiles are."""
+    regions, problems = study.tasks.regions, []
+    for name, layout in study.layouts.items():
+        where, source = f"layouts.{name}", study.layouts.get(layout.of)
+        if layout.of is None:
+            extra = [key for key in CHOOSING if getattr(layout, key) != type(layout).model_fields[key].default]
+            problems += [f"Expected the key of beside {', '.join(extra)} in {where}, found none"] if extra else []
+            continue
+        # What repeats the other's is right: so the settings that a report prints can be read again.
+        own = sorted(
+            key
+            for key in layout.model_fields_set - set(CHOOSING)
+            if source and getattr(layout, key) != getattr(source, key)
+        )
+        if own:
+            problems.append(
+                f"Expected only {', '.join(CHOOSING)} in {where}, found {', '.join(own)}; {layout.of} has it"
+            )
+        if regions is None or layout.region not in regions.traits:
+            known = ", ".join(regions.traits) if regions else "none: there is no task regions"
+            problems.append(f"Expected a region of tasks.regions ({known}) at {where}.region, found {layout.region!r}")
+        elif layout.of != regions.layout:
+            found = f"{layout.of!r}; its tiles are those that the classifier scores"
+            problems.append(f"Expected the layout of tasks.regions ({regions.layout}) at {where}.of, found {found}")
+    if regions and regions.layout in study.layouts and study.layouts[regions.layout].of:
+        problems.append(f"Expected a layout of its own tiles at tasks.regions.layout, found {regions.layout!r}")
+    return problems
+
+
+def _annotations(study: Study) -> list[str]:
+    """Cohorts in which a classifier of regions has nothing to learn from."""
+    if "regions" not in study.tasks:
+        return []
+    return [
+        f"Expected annotations in cohorts.{name}, from which the task regions learns, found none; name the sheet, or "
+        "leave out the task and let the others read all tissue"
+        for name, cohort in study.cohorts.items()
+        if cohort.external_to is None and cohort.annotations is None
     ]
 
 

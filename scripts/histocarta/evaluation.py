@@ -78,23 +78,31 @@ def bootstrap_auc(
     if min(per_class) < 2:
         return NAN, NAN, f"no interval: {per_class[0]} independent units are high, {per_class[1]} low, need 2 of each"
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    area = _weighted_auc(truth, score, drawn[:, code].astype(float))
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).astype(float)
+    area = _resampled_auc(truth, score, code, drawn)
     tail = (1 - level) / 2
     low, high = np.nanquantile(area, [tail, 1 - tail])
     reason = "no resample differs: the doubt that is left cannot be seen by resampling" if low == high else ""
     return float(low), float(high), reason
 
 
-def _weighted_auc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC of each row of ``weights`` (resamples × observations); NaN where a class has no weight."""
-    values, place = np.unique(score, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(values)))
-    high, low = (np.add.reduceat(weights[:, order] * chosen[order], starts, axis=1) for chosen in (truth, ~truth))
-    below = np.cumsum(low, axis=1) - low / 2
-    pairs = high.sum(axis=1) * low.sum(axis=1)
-    return np.divide((high * below).sum(axis=1), pairs, out=np.full(len(weights), NAN), where=pairs > 0)
+def _resampled_auc(truth: np.ndarray, score: np.ndarray, code: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUC of each row of ``weights`` (resamples × groups, ``code`` of every observation); NaN where a class has none.
+
+    Of every two groups the pairs that the high one wins are counted once (ties half): the memory is that of the
+    groups, not of the observations, which may be a million tiles.
+    """
+    count = weights.shape[1]
+    high, wins = np.sort(score[truth]), np.zeros((count, count))
+    owner = code[truth][np.argsort(score[truth], kind="stable")]
+    for group in np.unique(code[~truth]):
+        low = np.sort(score[~truth & (code == group)])
+        below = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / 2
+        wins[:, group] = np.bincount(owner, weights=below, minlength=count)
+    per_class = [weights @ np.bincount(code[chosen], minlength=count) for chosen in (truth, ~truth)]
+    pairs = per_class[0] * per_class[1]
+    won = ((weights @ wins) * weights).sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(weights), NAN), where=pairs > 0)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> Correlation:

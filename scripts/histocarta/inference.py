@@ -47,6 +47,31 @@ def score_tiles(
         write_table(next(tables) if use else empty, path)
 
 
+def score_together(
+    *,
+    manifest: str,
+    models: list[str],
+    scores: str,
+    batch: int,
+    precision: str,
+    gpus: int = 1,
+    require_gpu: bool = True,
+    threads: int | None = None,
+) -> None:
+    """Write the mean of all ``models``' scores of the tiles of a cohort that none of them has seen: one table.
+
+    Settings and errors are those of :func:`score_tiles`; an empty archive says nothing, and of none but those there is
+    a table without rows.
+    """
+    backend_in_use().limit(gpus=gpus, threads=threads)
+    check_gpus(gpus=gpus, required=require_gpu)
+    chosen = [path for path in models if networks.holds_model(path)]
+    tables = score_cohort(read_table(manifest), chosen, batch=batch, precision=precision) if chosen else []
+    mean = np.mean([table["score"] for table in tables], axis=0, dtype=float) if tables else np.zeros(0)
+    empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
+    write_table(tables[0].assign(score=mean.astype(np.float32)) if tables else empty, scores)
+
+
 def score_cohort(manifest: pd.DataFrame, paths: list[str], *, batch: int, precision: str) -> list[pd.DataFrame]:
     """One table of scores per model; tiles are read and decoded once for all of them."""
     slides = manifest.assign(n_tiles=manifest["n_tiles"].astype(int))

@@ -47,7 +47,7 @@ def audit_leaks(
         check_regions(split, slides, path=path)
     check_schemes(rounds)
     check_labelled(table, rounds[0], labels=labels)
-    if fitted_on not in (None, facts["fitted_on"]):
+    if facts["fitted_on"] and fitted_on not in (None, facts["fitted_on"]):
         raise LeakError(
             f"Expected thresholds of {facts['trait']} fitted on '{fitted_on}', found '{facts['fitted_on']}' in "
             f"{summary}; make the labels again."
@@ -59,7 +59,7 @@ def audit_leaks(
         "trait": facts["trait"], "status": facts["status"], "code": facts["code"], "reason": facts["reason"],
         "unit": unit, "independent": not shared,
         "note": _note(len(shared), unit=unit) if shared else "",
-        "fitted_on": facts["fitted_on"], "thresholds_saw_test": facts["fitted_on"] != "non_test",
+        "fitted_on": facts["fitted_on"], "thresholds_saw_test": facts["fitted_on"] not in ("non_test", ""),
         "one_test_part": _one_test_part(rounds), "rounds": [_sizes(split, table) for split in rounds],
         "version": version,
     }  # fmt: skip
@@ -133,7 +133,8 @@ def check_schemes(rounds: list[pd.DataFrame]) -> None:
 
 
 def check_labelled(table: pd.DataFrame, split: pd.DataFrame, *, labels: str) -> None:
-    """Every labelled slide is in the split, once, under the same patient."""
+    """Every labelled slide is in the split, once (or with a row per tile), under the same patient."""
+    table = table.drop_duplicates(["slide", "patient"]) if "row" in table else table
     if twice := _first(table["slide"][table["slide"].duplicated()]):
         raise LeakError(f"Expected every slide once in {labels}, found {twice!r} twice; make the labels again.")
     patients = table["slide"].map(split.set_index("slide")["patient"])
@@ -186,14 +187,15 @@ def _one_test_part(rounds: list[pd.DataFrame]) -> bool:
 
 
 def _sizes(split: pd.DataFrame, table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Per part: units, patients, slides, and slides of each class where there are classes."""
-    label = split["slide"].map(table.set_index("slide")["label"]) if "label" in table else None
+    """Per part: units, patients, slides, and slides (or tiles) of each class where there are classes."""
+    label = table.set_index("slide")["label"] if "label" in table else None
     sizes = {}
     for name in PARTS:
         here = split["part"] == name
         sizes[name] = {f"{column}s": int(split.loc[here, column].nunique()) for column in ("unit", "patient", "slide")}
         if label is not None:
-            sizes[name] |= {"high": int((label[here] == 1).sum()), "low": int((label[here] == 0).sum())}
+            own = label[label.index.isin(split.loc[here, "slide"])]
+            sizes[name] |= {"high": int((own == 1).sum()), "low": int((own == 0).sum())}
     return sizes
 
 

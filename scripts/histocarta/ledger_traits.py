@@ -9,12 +9,15 @@ from histocarta.codes import LEDGER
 # Of labels.json: slides that a trait uses, to learn or to test; a task has the classes, or values as they are.
 CLASSES = ("high", "low", "ood_near", "ood_far", "measured")
 UNLABELLED = ("no_expression", "one_sample", "not_measured")  # of labels.parquet, column reason
+TILES = ("inside", "outside")  # of labels.json, where tiles have labels of their own
 
 
 def unlabelled_slides(labels: str) -> pd.DataFrame:
     """The slides of a labels.parquet that have no value (slide, reason)."""
-    table = pd.read_parquet(labels, columns=["slide", "reason"])
-    return table[table["reason"] != ""]
+    table = pd.read_parquet(labels)
+    if "reason" not in table:  # tiles have labels of their own
+        return table.iloc[:0]
+    return table.loc[table["reason"] != "", ["slide", "reason"]]
 
 
 def label_rows(
@@ -28,6 +31,13 @@ def label_rows(
     rows = _trait_rows("labels", task, records, total=len(records), used=len(usable))
     for record in usable:
         scope, counts = f"{task}/{record['trait']}", record["n"]
+        if "inside" in counts:
+            rows.append(("labels", scope, "tile", "in", "", "", "tiles", sum(counts.values())))
+            rows += [
+                ("labels", scope, "tile", "used", "", name, f"tiles marked {name}", counts[name]) for name in TILES
+            ]
+            rows.append(("labels", scope, "tile", "excluded", "", "unmarked", LEDGER["unmarked"], counts["unmarked"]))
+            continue
         rows.append(("labels", scope, "slide", "in", "", "", "slides with tiles", tiled))
         rows += [
             ("labels", scope, "slide", "used", "", name, f"slides {name}", counts[name])

@@ -155,7 +155,7 @@ def _exclusions(frame: pd.DataFrame) -> pd.DataFrame:
     for row in frame.itertuples():
         rows += [
             exclusion("tiles", "tile", row.slide, reason, LEDGER[reason], count=row.counts[reason])
-            for reason in REASONS
+            for reason in (*REASONS, *sorted(set(row.counts) - set(REASONS)))
             if row.counts[reason]
         ]
     return exclusions_table(rows)

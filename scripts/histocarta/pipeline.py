@@ -32,9 +32,52 @@ def select_slides(
     return slides[slides["n_tiles"] > 0].sort_values("slide", ignore_index=True)
 
 
+def select_tiles(
+    manifest: pd.DataFrame, labels: pd.DataFrame, split: pd.DataFrame, *, part: str, column: str
+) -> pd.DataFrame:
+    """The same where tiles have labels of their own: slides of ``part`` with a labelled tile, sorted by slide.
+
+    labels : a row for every tile of a slide, in the order of its shard (slide, row, col, ``column``); NaN: none.
+    Columns besides those of :func:`select_slides`: records (tiles in the shard; n_tiles are the labelled ones), places
+    (int64, labelled tiles x row and col), at (their numbers in the shard); label holds those of all labelled tiles.
+    """
+    parts = split.set_index("slide")["part"]
+    shards = manifest.set_index("slide")
+    rows = []
+    for slide, tiles in labels.groupby("slide", sort=True):
+        known = tiles[column].notna().to_numpy()
+        if parts.get(slide) != part or not known.any():
+            continue
+        rows.append(
+            {
+                "slide": slide,
+                "label": np.array(tiles.loc[known, column].tolist(), np.float32).reshape(int(known.sum()), -1),
+                "shard": shards.at[slide, "shard"],
+                "sha256": shards.at[slide, "sha256"],
+                "n_tiles": int(known.sum()),
+                "records": len(tiles),
+                "places": tiles.loc[known, ["row", "col"]].to_numpy(np.int64),
+                "at": np.flatnonzero(known),
+            }
+        )
+    return pd.DataFrame(rows, columns=["slide", "label", "shard", "sha256", "n_tiles", "records", "places", "at"])
+
+
 def label_matrix(slides: pd.DataFrame) -> np.ndarray:
-    """float32, slides x outputs: a label is a number, or the list of those that a network with many outputs learns."""
+    """float32, slides (or labelled tiles, :func:`select_tiles`) x outputs.
+
+    A label is a number, or the list of those that a network with many outputs learns.
+    """
+    if "places" in slides:
+        return np.vstack(slides["label"]) if len(slides) else np.zeros((0, 1), np.float32)
     return np.array(slides["label"].tolist(), np.float32).reshape(len(slides), -1)
+
+
+def tile_labels(slides: pd.DataFrame, strides: np.ndarray) -> np.ndarray:
+    """float32, tiles x outputs: the labels of what :func:`ordered_batches` gives with these ``strides``."""
+    if "places" in slides:
+        return np.vstack([label[::stride] for label, stride in zip(slides["label"], strides, strict=True)])
+    return np.repeat(label_matrix(slides), -(-slides["n_tiles"].to_numpy() // strides), axis=0)
 
 
 def check_shards(slides: pd.DataFrame) -> None:
@@ -42,7 +85,8 @@ def check_shards(slides: pd.DataFrame) -> None:
 
     TensorFlow reads a file that was cut between two records as a shorter one, without an error.
     """
-    for slide, shard, expected in zip(slides["slide"], slides["shard"], slides["n_tiles"], strict=True):
+    records = slides["records" if "records" in slides else "n_tiles"]
+    for slide, shard, expected in zip(slides["slide"], slides["shard"], records, strict=True):
         found = count_records(shard)
         if found != expected:
             raise InputError(
@@ -87,22 +131,35 @@ def training_batches(
     """
     n_tiles = int(slides["n_tiles"].sum())
     shards, labels = slides["shard"].to_numpy(str), label_matrix(slides)
+    owners = _owners(slides)
+    places = np.vstack(slides["places"]) if "places" in slides else None
     threads = _threads()
+
+    def labelled_records(shard: tf.Tensor, slide: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(shard)
+        if owners is None:
+            return tf.data.Dataset.zip((records, tf.data.Dataset.from_tensors(slide).repeat()))
+        numbered = tf.data.Dataset.zip((records, tf.data.Dataset.from_tensor_slices(owners[slide])))
+        return numbered.filter(lambda _, owner: owner >= 0)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         seeds = tf.random.stateless_uniform([2], _pair(seed, number), minval=None, maxval=None, dtype=tf.int64)
-        order = tf.data.Dataset.from_tensor_slices((shards, labels))
+        order = tf.data.Dataset.from_tensor_slices((shards, np.arange(len(shards))))
         order = order.shuffle(len(shards), seed=seeds[0], reshuffle_each_iteration=False)
         cycle = min(CYCLE, len(shards))
         records = order.interleave(
-            _labelled_records, cycle_length=cycle, num_parallel_calls=min(threads, cycle), deterministic=True
+            labelled_records, cycle_length=cycle, num_parallel_calls=min(threads, cycle), deterministic=True
         )
         return records.shuffle(min(shuffle_buffer, n_tiles), seed=seeds[1], reshuffle_each_iteration=False)
 
     def prepare(index: tf.Tensor, sample: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        record, label = sample
-        image = decode_tile(tf.io.parse_single_example(record, _FEATURES)["image"], size=size)
-        return flip_tile(image, seed=seed, index=index, augment=augment), label
+        record, owner = sample
+        example = tf.io.parse_single_example(record, _FEATURES)
+        if places is not None:
+            found = tf.stack([example["row"], example["col"]])
+            tf.debugging.assert_equal(found, tf.gather(places, owner), "M-SHARD a tile is not where its label is")
+        image = decode_tile(example["image"], size=size)
+        return flip_tile(image, seed=seed, index=index, augment=augment), tf.gather(labels, owner)
 
     passes = tf.data.Dataset.counter(start=first // n_tiles).flat_map(one_pass)
     numbered = passes.skip(first % n_tiles).enumerate(start=first)  # skipped before they are decoded
@@ -115,14 +172,21 @@ def ordered_batches(
 ) -> tf.data.Dataset:
     """Every tile once, slide after slide: batches of (uint8 tiles, int64 (number of the slide, row, col)).
 
+    Of slides whose tiles have labels of their own (:func:`select_tiles`) those with a label.
     strides : per slide, take every so-manieth tile only (validation on a subset).
     fill : whether black tiles, which have no place, bring the last batch to its full size; else it may be smaller.
     """
     strides = np.ones(len(slides), np.int64) if strides is None else np.asarray(strides, np.int64)
     table = tf.data.Dataset.from_tensor_slices((slides["shard"].to_numpy(str), np.arange(len(slides)), strides))
+    owners = _owners(slides, strides)
 
     def records(shard: tf.Tensor, slide: tf.Tensor, stride: tf.Tensor) -> tf.data.Dataset:
-        chosen = tf.data.TFRecordDataset(shard).shard(stride, 0)
+        chosen = tf.data.TFRecordDataset(shard)
+        if owners is None:
+            chosen = chosen.shard(stride, 0)
+        else:
+            wanted = tf.data.Dataset.from_tensor_slices(owners[slide] >= 0)
+            chosen = tf.data.Dataset.zip((chosen, wanted)).filter(lambda _, use: use).map(lambda record, _: record)
         return tf.data.Dataset.zip((chosen, tf.data.Dataset.from_tensors(slide).repeat()))
 
     def prepare(record: tf.Tensor, slide: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -186,8 +250,21 @@ def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.prefetch(AHEAD).with_options(options)
 
 
-def _labelled_records(shard: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
-    return tf.data.Dataset.zip((tf.data.TFRecordDataset(shard), tf.data.Dataset.from_tensors(label).repeat()))
+def _owners(slides: pd.DataFrame, strides: np.ndarray | None = None) -> tf.RaggedTensor | None:
+    """Per slide and record of its shard, the row of :func:`label_matrix` that is its label, -1 for none.
+
+    None where slides have the labels: all records of slide number n have that of row n.
+    """
+    if "places" not in slides:
+        return None
+    first, rows = 0, []
+    for number, (records, at) in enumerate(zip(slides["records"], slides["at"], strict=True)):
+        row = np.full(records, -1, np.int64)
+        stride = 1 if strides is None else strides[number]
+        row[at[::stride]] = first + np.arange(0, len(at), stride)
+        first += len(at)
+        rows.append(row)
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(rows), [len(row) for row in rows])
 
 
 def _pair(seed: int, number: tf.Tensor) -> tf.Tensor:

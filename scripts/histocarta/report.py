@@ -12,6 +12,7 @@ from histocarta.report_galleries import heterogeneity_section, map_section, slid
 from histocarta.report_models import learning_section, performance_section, shown_traits
 from histocarta.report_page import Caution, Note, Picture, Section, Table, cell, picture_uri, whole_table, write_page
 from histocarta.report_panels import panel_section
+from histocarta.report_regions import region_section
 from histocarta.report_rois import spatial_section, variability_section
 from histocarta.report_settings import settings_section
 from histocarta.report_statuses import status_section
@@ -26,6 +27,7 @@ def write_report(
     ledger: str,
     flow: str,
     manifests: list[str],
+    regions: list[str],
     tables: list[str],
     heterogeneity: list[str],
     survival: list[str],
@@ -46,16 +48,17 @@ def write_report(
 ) -> None:
     """Write the report of one cohort whose results lie under ``root``.
 
-    ``manifests`` (one per layout), ``tables`` (one per task), ``heterogeneity`` (hti.tsv per set of traits),
-    ``survival`` (survival.json likewise), ``spots`` (spots.json per trait), ``contrasts``
-    (contrasts/{contrast}/{source}.tsv), ``panels``, ``statuses``, ``spatial``, ``variability``, ``enrichment``,
-    ``unpredicted`` and ``external`` (of tables/) and ``others`` (ledger.tsv of external cohorts) name what there is to
-    show; pictures are looked up beside them. Names from sheets are escaped.
+    ``manifests`` (one per layout), ``regions`` (metrics.json per region), ``tables`` (one per task),
+    ``heterogeneity`` (hti.tsv per set of traits), ``survival`` (survival.json likewise), ``spots`` (spots.json per
+    trait), ``contrasts`` (contrasts/{contrast}/{source}.tsv), ``panels``, ``statuses``, ``spatial``, ``variability``,
+    ``enrichment``, ``unpredicted`` and ``external`` (of tables/) and ``others`` (ledger.tsv of external cohorts) name
+    what there is to show; pictures are looked up beside them. Names from sheets are escaped.
     """
     sections = [
         cohort_section(ledger, flow),
         *map(other_section, others),
-        *(slide_section(path, root) for path in manifests),
+        *(slide_section(path, root, study["layouts"]) for path in manifests),
+        *([region_section(regions, root, study["tasks"]["regions"])] if regions else []),
     ]
     mixed = {_task_of(path) for path in tables if not is_independent(path)}
     for path in tables:

@@ -43,16 +43,20 @@ QUALITY_WORDS = {
     "dark": "dark: fold, bubble, ink",
     "unreadable": "cannot be read",
     "edge": "cut by the slide's edge",
+    "elsewhere": "outside the region",
 }
 
 
-def slide_section(manifest: str, root: str) -> Section:
-    """Slides without a tile, tiles kept and dropped (slides with few first), and what normalising did to colours."""
+def slide_section(manifest: str, root: str, layouts: Mapping[str, Mapping[str, Any]]) -> Section:
+    """Slides without a tile, tiles kept and dropped (slides with few first), and what normalising did to colours.
+
+    ``layouts``: the study's, which say whether these are tiles of all tissue or of a region.
+    """
     layout = Path(manifest).parent.name
     slides = read_table(manifest).astype({"n_tiles": int}).sort_values(["n_tiles", "slide"])
     none, usable = slides[slides["n_tiles"] == 0], slides[slides["n_tiles"] > 0]
     note = f"{len(usable)} of {len(slides)} slides have tiles, {slides['n_tiles'].sum():,} in all."
-    blocks: list[Block] = [Note(note)]
+    blocks: list[Block] = [Note(f"{note} {_source_of_tiles(layouts[layout])}")]
     if len(none):
         why = [(row.slide, row.code, row.reason.removeprefix(f"{row.slide}: ")) for row in none.itertuples()]
         blocks.append(Table(("slide", "code", "why"), why, "Slides without a tile", folded=len(why) > SHOWN))
@@ -63,6 +67,16 @@ def slide_section(manifest: str, root: str) -> Section:
     ]
     blocks += [Gallery(stains, "Colours as scanned and as normalised")] if stains else []
     return Section(f"Slides and tiles ({layout})", blocks)
+
+
+def _source_of_tiles(layout: Mapping[str, Any]) -> str:
+    """Whether a layout's tiles are of all tissue or of a region, in words."""
+    if not layout["of"]:
+        return "They are of all tissue: no region was chosen."
+    return (
+        f"They are those of the layout {layout['of']} that the classifier of region {layout['region']} scores "
+        f"{layout['min_score']:g} or more."
+    )
 
 
 def map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, layout: str) -> Section:
@@ -83,13 +97,17 @@ def map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, lay
 
 
 def value_map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, layout: str) -> Section:
-    """Maps of predicted values on each trait's highest and lowest test slides; ``scored``: slides by trait."""
-    blocks: list[Block] = [
-        Note(
-            "Predicted expression per tile, over the slide in grey; of each trait the two test slides with the highest "
-            "and the two with the lowest prediction. The colours run from the 1st to the 99th percentile of all tiles."
-        )
-    ]
+    """Maps of predicted expression; see :func:`value_maps`."""
+    note = (
+        "Predicted expression per tile, over the slide in grey; of each trait the two test slides with the highest "
+        "and the two with the lowest prediction. The colours run from the 1st to the 99th percentile of all tiles."
+    )
+    return Section(f"Cartographies ({task})", [Note(note), *value_maps(scored, root, task=task, layout=layout)])
+
+
+def value_maps(scored: Mapping[str, pd.DataFrame], root: str, *, task: str, layout: str) -> list[Block]:
+    """Maps of each trait's highest and lowest test slides; ``scored``: slides by trait (slide, part, score, value)."""
+    blocks: list[Block] = []
     for trait, frame in scored.items():
         scores = f"{root}/traits/{trait}/{task}/consensus/scores.parquet"
         bounds = score_range(scores)
@@ -106,7 +124,7 @@ def value_map_section(scored: Mapping[str, pd.DataFrame], root: str, *, task: st
         colours = value_colours(np.array(LEGEND[1:])).tolist()
         swatches = [Swatch(tuple(one), words) for one, words in zip(colours, value_words(bounds), strict=True)]
         blocks += [Legend(swatches, trait), Gallery(maps)]
-    return Section(f"Cartographies ({task})", blocks)
+    return blocks
 
 
 def _ends_of(frame: pd.DataFrame) -> pd.DataFrame:

@@ -85,8 +85,13 @@ def read_rounds(paths: list[str], *, slides: pd.Series, manifest: str) -> Tiles:
 
 
 def read_labelled(labels: str, splits: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """The label table with each slide's unit and part, and its part in every round (slides × rounds, as in PARTS)."""
-    table = read_table(labels).sort_values("slide", ignore_index=True)
+    """The label table of :func:`with_parts`."""
+    return with_parts(read_table(labels), splits)
+
+
+def with_parts(table: pd.DataFrame, splits: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Slides, sorted, with their unit and part, and their part in every round (slides × rounds, as in PARTS)."""
+    table = table.sort_values("slide", ignore_index=True)
     tables = [read_table(path).set_index("slide").reindex(table["slide"]) for path in splits]
     parts = np.stack([pd.Categorical(split["part"], categories=PARTS).codes for split in tables], axis=1)
     if (parts < 0).any():

@@ -62,6 +62,11 @@ class Cohort(Section):
         None,
         description="many genes measured in regions (Parquet): slide, section, x_px, y_px, side_um or polygon, genes",
     )
+    annotations: str | None = Field(
+        None,
+        description="where tissue of a kind was marked (TSV), for the task regions: slide and file (GeoJSON), or spots "
+        "as slide, x_px, y_px, class",
+    )
     roi_values: RoiValues = Field(RoiValues(), description="how the regions' values are made comparable")
     time_unit: Literal["days", "months", "years"] = Field("months", description="unit of the clinical sheet's times")
     sample_types: list[Annotated[str, StringConstraints(pattern=r"^\d\d$")]] = Field(
@@ -96,8 +101,11 @@ class Cohort(Section):
         return self.files() | settings | {"tables": [table.model_dump() for table in self.expression]}
 
 
+CHOOSING = ("of", "region", "min_score")  # keys of a layout that takes another's tiles
+
+
 class Layout(Section):
-    """Where tiles lie, how large they are, and which are kept."""
+    """Where tiles lie, how large they are, and which are kept; or, with `of`, those of another layout in a region."""
 
     size: int = Field(512, ge=16, le=4096, description="side of a tile in pixels")
     mpp: float = Field(0.5, gt=0, le=20, description="um per pixel of a tile (never «20x»)")
@@ -116,10 +124,13 @@ class Layout(Section):
     )
     quality: int = Field(90, ge=90, le=100, description="JPEG quality of the stored tiles (4:4:4)")
     decode: Literal["exact", "dct"] = Field("exact", description="dct: halve JPEG tiles while decoding where 2x is due")
+    of: LayoutName | None = Field(None, description="layout whose tiles these are, with all its other settings")
+    region: TraitName | None = Field(None, description="with `of`: region of the task regions in which tiles are kept")
+    min_score: Share = Field(0.5, description="with `of`: smallest score of the region's classifier in a kept tile")
 
     def tiling(self) -> dict[str, Any]:
         """The settings of :func:`histocarta.tiling.tile_slide`."""
-        return self.model_dump(exclude={"stain"}) | {"method": self.stain}
+        return self.model_dump(exclude={"stain", *CHOOSING}) | {"method": self.stain}
 
     def staining(self) -> dict[str, Any]:
         """The settings of :func:`histocarta.stain.estimate_stain`."""

@@ -6,6 +6,7 @@ nothing; the hazard grows with the true heterogeneity. ``python -m histocarta.si
 sheets of a study:
 
     slides.tsv  expression.tsv (traits × patients, log2)  clinical.tsv (months)  traits.tsv  spots.tsv  slides/*.svs
+    annotations.tsv  annotations/*.geojson (glands and stroma, of some slides)
     truth/cells.tsv  truth/slides.tsv  truth/patients.tsv  truth/recipe.json
 """
 
@@ -22,6 +23,7 @@ import pandas as pd
 
 from histocarta.files import write_json, write_table
 from histocarta.progress import progress
+from histocarta.simulate_annotations import write_annotations
 from histocarta.simulate_slide import FIELDS, SlidePlan, SlideTruth, simulate_slide
 
 TRAITS = (*FIELDS, "noise")
@@ -47,6 +49,7 @@ class Recipe:
     median_months: float = 40.0
     follow_up_months: tuple[float, float] = (18.0, 140.0)
     spot_slides: int = 4
+    annotated_slides: int = 12  # on which glands and stroma are marked
     null_genes: int = 200  # beside the trait «noise»: enough to see whether p-values hold what they promise
     prefix: str = "P"  # of the patients' names
     uptake: tuple[float, float] = (1.0, 1.0)  # of haematoxylin and eosin, times the usual: another laboratory
@@ -55,10 +58,12 @@ class Recipe:
 
 PRESETS = {
     "demo": Recipe(patients=80),
-    "small": Recipe(patients=20, spot_slides=1, null_genes=0),
+    "small": Recipe(patients=20, spot_slides=1, null_genes=0, annotated_slides=8),
     "recovery": Recipe(patients=160),
     # Other patients, from a laboratory and a platform of other habits: external to the demo.
-    "external": Recipe(patients=24, spot_slides=0, prefix="X", uptake=(1.25, 0.75), expression_shift=2.0),
+    "external": Recipe(
+        patients=24, spot_slides=0, annotated_slides=0, prefix="X", uptake=(1.25, 0.75), expression_shift=2.0
+    ),
 }
 
 
@@ -89,7 +94,12 @@ def simulate_cohort(*, output: str | Path, recipe: Recipe, seed: int, processes:
     spots = [truth.spots for truth in truths if truth.spots is not None]
     if spots:
         write_table(pd.concat(spots), output / "spots.tsv")
-    write_table(pd.concat(truth.cells for truth in truths), output / "truth" / "cells.tsv")
+    cells = pd.concat(truth.cells for truth in truths)
+    if recipe.annotated_slides:
+        marked = slides[slides["defect"] == ""].head(recipe.annotated_slides)
+        sides = (recipe.cell_um / marked["mpp"]).round().astype(int)
+        write_annotations(cells, slides=dict(zip(marked["slide"], sides, strict=True)), output=output)
+    write_table(cells, output / "truth" / "cells.tsv")
     write_table(slides, output / "truth" / "slides.tsv")
     write_table(patients.reset_index(), output / "truth" / "patients.tsv")
     write_json({"seed": seed, "null_traits": ["noise"], **asdict(recipe)}, output / "truth" / "recipe.json")

@@ -17,6 +17,7 @@ class Task:
     units, activation, loss : the network's last layer and what it minimises (names that Keras knows).
     classes : whether labels are classes, so that a part of one class only cannot be ranked.
     slide_score : what a slide scores by its tiles: "share" of those above a threshold, or their "mean".
+    tile_labels : whether tiles have labels of their own (labels.parquet has a row for every tile), not their slide's.
     measures : figures of a validation (``validation.MEASURES``). For classes one of them chooses the weights to keep
     (the study's ``checkpoint_metric``); otherwise the validation loss does.
     """
@@ -30,6 +31,16 @@ class Task:
     slide_score: str
     measures: tuple[str, ...]
     source: str
+    tile_labels: bool = False
+
+    @property
+    def combination(self) -> str:
+        """How the rounds become one (``combination.COMBINATIONS``, and the stage's name in ``VERSION``)."""
+        return (
+            "average_tiles"
+            if self.tile_labels
+            else {"share": "vote_consensus", "mean": "average_rounds"}[self.slide_score]
+        )
 
     def with_outputs(self, labels: "pd.DataFrame") -> "Task":
         """This task with as many outputs as a label of ``labels`` holds numbers: a list is a panel of genes."""
@@ -40,6 +51,18 @@ class Task:
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
+        Task(
+            name="regions",
+            label="label",
+            units=1,
+            activation="sigmoid",
+            loss="binary_crossentropy",
+            classes=True,
+            slide_score="mean",
+            measures=("tile_auc",),
+            source="Wang et al. 2021, Cancer Res. 81:5115: tiles of invasive tumour told from others by annotated ones",
+            tile_labels=True,
+        ),
         Task(
             name="extremes",
             label="label",

@@ -143,7 +143,7 @@ def tile_slide(
         found = lay_grid(x=0, y=0, width=0, height=0, mpp=1.0, width_px=1)
         n_tiles = write_shard(shard, [])
         verdict = {key: record[key] for key in ("status", "code", "reason")}
-    _draw(found, record, thumbnail=thumbnail, picture=picture)
+    draw_sites(found, record, thumbnail=thumbnail, picture=picture)
     write_columns(found, sites)
     counts = {reason: int((found["reason"] == reason).sum()) for reason in REASONS}
     facts = {key: record[key] for key in ("slide", "patient")} | verdict
@@ -272,7 +272,8 @@ def _read_image(path: str, flags: int) -> np.ndarray:
     return image
 
 
-def _draw(sites: Sites, record: dict, *, thumbnail: str, picture: str) -> None:
+def draw_sites(sites: Sites, record: dict, *, thumbnail: str, picture: str) -> None:
+    """Write the picture of a slide's tiles, kept and dropped; ``record``: its slide.json."""
     excluded = record["status"] != "ok"
     draw_quality_picture(
         thumbnail=cv2.cvtColor(_read_image(thumbnail, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),

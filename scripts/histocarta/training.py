@@ -113,10 +113,8 @@ def plan_round(
         raise InputError(
             f"Expected the split of round {number}, found that of {found}; give splits in the rounds' order"
         )
-    parts = [
-        pipeline.select_slides(manifest, labels, split, part=part, column=task.label)
-        for part in ("train", tuning_part(split))
-    ]
+    select = pipeline.select_tiles if task.tile_labels else pipeline.select_slides
+    parts = [select(manifest, labels, split, part=part, column=task.label) for part in ("train", tuning_part(split))]
     code, reason = _why_not(*parts, task) if facts["status"] == "ok" else (facts["code"], facts["reason"])
     sequence = np.random.SeedSequence([seed, number, zlib.crc32(facts["trait"].encode())])
     start, tiles = (int(word) >> 1 for word in sequence.generate_state(2, np.uint32))  # TensorFlow wants them signed
@@ -227,8 +225,10 @@ def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple
     if train.empty or validation.empty:
         part = "training" if train.empty else "validation"
         return "M-EMPTY", f"no {part} slide has tiles and a label"
-    if task.classes and train["label"].nunique() < 2:
-        return "M-ONE-CLASS", f"all {len(train)} training slides are of one class"
+    labels = pipeline.label_matrix(train)
+    if task.classes and len(np.unique(labels)) < 2:
+        what = "tiles" if task.tile_labels else "slides"
+        return "M-ONE-CLASS", f"all {len(labels)} training {what} are of one class"
     return "", ""
 
 

@@ -44,7 +44,8 @@ def describe(plan: Round, state: TrainingState, task: Task) -> dict[str, Any]:
     for name, slides in (("train", plan.train), ("validation", plan.validation)):
         parts[name] = {"slides": len(slides), "tiles": int(slides["n_tiles"].sum())}
         if task.classes:
-            parts[name] |= {"high": int((slides["label"] == 1).sum()), "low": int((slides["label"] == 0).sum())}
+            labels = pipeline.label_matrix(slides)
+            parts[name] |= {"high": int((labels == 1).sum()), "low": int((labels == 0).sum())}
     return {
         "round": plan.number, "status": "excluded" if state.code else "ok", "code": state.code, "reason": state.reason,
         "ended": state.ended, "validations": state.validations, "validation": state.best, "parts": parts,
@@ -58,6 +59,7 @@ def fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
         name: {
             "slides": slides[["slide", "sha256", "n_tiles"]].to_numpy().tolist(),
             "labels": hashlib.sha256(pipeline.label_matrix(slides).tobytes()).hexdigest(),
+            **({"places": [place.tolist() for place in slides["places"]]} if "places" in slides else {}),
         }
         for name, slides in (("train", plan.train), ("validation", plan.validation))
     }

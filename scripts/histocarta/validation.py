@@ -43,8 +43,12 @@ class Settings:
 
     @property
     def chooses(self) -> str | None:
-        """The column of the history that chooses the weights to keep; None: the validation loss."""
-        return f"validation_{self.metric}" if self.task.classes else None
+        """The column of the history that chooses the weights to keep; None: the validation loss.
+
+        Of a task that has only one measure it is that one, whatever the study's ``checkpoint_metric`` says.
+        """
+        known = self.metric if self.metric in self.task.measures else self.task.measures[0]
+        return f"validation_{known}" if self.task.classes else None
 
     @property
     def history(self) -> tuple[str, ...]:
@@ -92,13 +96,15 @@ class Validation(keras.callbacks.Callback):
         self.settings, self.state, self.store, self.steps, self.n_train = settings, state, store, steps, n_train
         self.what, self.tiles, self.album = what, tiles, album
         strides = validation_strides(slides["n_tiles"].to_numpy(), settings.training["max_validation_tiles"])
-        self.slide_labels = pipeline.label_matrix(slides)
+        self.tile_labels = pipeline.tile_labels(slides, strides)
+        self.slide_labels = None if settings.task.tile_labels else pipeline.label_matrix(slides)
         self.slide_of = np.repeat(np.arange(len(slides)), -(-slides["n_tiles"].to_numpy() // strides))
         most = (settings.training["max_validations"] - state.validations) * steps
         self.ticks: Iterator[int] = progress(range(most), total=most, what=f"{what}, steps (may stop early)")
         self.board = tf.summary.create_file_writer(str(board))
-        if settings.task.classes and len(np.unique(self.slide_labels)) < 2:
-            self._say("validation slides are of one class; the validation loss alone chooses the weights")
+        if settings.task.classes and len(np.unique(self.tile_labels)) < 2:
+            what = "tiles" if settings.task.tile_labels else "slides"
+            self._say(f"validation {what} are of one class; the validation loss alone chooses the weights")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Keras' hook: one more step is done."""
@@ -137,12 +143,11 @@ class Validation(keras.callbacks.Callback):
 
     def measure(self, scores: np.ndarray) -> dict[str, float]:
         """Loss and the task's figures of the validation tiles' ``scores``, in the order of the history."""
-        labels, task = self.slide_labels[self.slide_of], self.settings.task
-        losses = keras.losses.get(task.loss)(labels, scores)
-        pairs = {
-            "tile": (labels, scores),
-            "slide": (self.slide_labels, self.settings.slide_scores(scores, slide_of=self.slide_of)),
-        }
+        task = self.settings.task
+        losses = keras.losses.get(task.loss)(self.tile_labels, scores)
+        pairs = {"tile": (self.tile_labels, scores)}
+        if self.slide_labels is not None:
+            pairs["slide"] = (self.slide_labels, self.settings.slide_scores(scores, slide_of=self.slide_of))
         found = {"validation_loss": float(np.mean(keras.ops.convert_to_numpy(losses), dtype=np.float64))}
         for name in task.measures:
             of, figure = name.split("_")

@@ -47,8 +47,14 @@ def test_no_words_without_a_code():
 
 @pytest.mark.parametrize(
     "reasons",
-    [tiling.REASONS, ledger_traits.CLASSES, ledger_traits.UNLABELLED, heterogeneity.REASONS],
-    ids=["cells", "classes", "unlabelled", "heterogeneity"],
+    [
+        (*tiling.REASONS, "elsewhere"),
+        ledger_traits.CLASSES,
+        ledger_traits.UNLABELLED,
+        (*ledger_traits.TILES, "unmarked"),
+        heterogeneity.REASONS,
+    ],
+    ids=["cells", "classes", "unlabelled", "tiles", "heterogeneity"],
 )
 def test_reasons_that_serve_as_codes_have_words(reasons):
     assert reasons and set(reasons) <= set(LEDGER)

@@ -105,7 +105,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
         ),
         (
             lambda m: m["tasks"].update(extreme=m["tasks"]["extremes"]),
-            "Expected one of the keys extremes, regression, found 'extreme' in tasks; nearest: extremes",
+            "Expected one of the keys regions, extremes, regression, found 'extreme' in tasks; nearest: extremes",
         ),
         (
             lambda m: m.update(
@@ -114,7 +114,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
             ),
             "Expected a task with positive tiles at heterogeneity.0.task, found regression; name extremes",
         ),
-        (lambda m: m.update(tasks={}), "Expected one of the tasks extremes, regression at tasks, found {}"),
+        (lambda m: m.update(tasks={}), "Expected one of the tasks regions, extremes, regression at tasks, found {}"),
         (lambda m: m["tasks"]["extremes"].update(traits=["A", "a/b"]), "at tasks.extremes.traits.1, found 'a/b'"),
         (
             lambda m: m["tasks"]["extremes"].update(labels={"low": 80, "high": 20}),
@@ -368,3 +368,63 @@ def test_reading_a_study_loads_nothing_slow():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+REGIONS = {"layout": "grid", "scheme": "80-10-10", "traits": ["tumour"]}
+
+
+def regions(study, **changes):
+    """``study`` with a region, annotations and a layout that keeps to it."""
+    study["tasks"]["regions"] = REGIONS | changes
+    study["cohorts"]["one"]["annotations"] = "annotations.tsv"
+    study["layouts"]["inside"] = {"of": "grid", "region": "tumour"}
+    return study
+
+
+def test_a_layout_of_a_region_has_all_else_of_the_other(small):
+    small["layouts"]["grid"] = {"size": 300, "mpp": 0.7, "stain": "macenko"}
+    study = read_study(regions(small))
+    whole, inside = (study.layouts[name].model_dump() for name in ("grid", "inside"))
+    assert inside == whole | {"of": "grid", "region": "tumour", "min_score": 0.5}
+    assert study.layouts["inside"].tiling() == study.layouts["grid"].tiling()
+    assert study.tasks["regions"].labelling("tumour") == {"classes": ["tumour"], "unmarked": "left_out"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["cohorts"]["one"].pop("annotations"), "Expected annotations in cohorts.one, from which the task"),
+        (
+            lambda m: m["layouts"]["inside"].update(size=75),
+            "Expected only of, region, min_score in layouts.inside, found size",
+        ),
+        (lambda m: m["layouts"]["inside"].update(region="fat"), "(tumour) at layouts.inside.region, found 'fat'"),
+        (
+            lambda m: m["layouts"]["inside"].update(of="fine"),
+            "of tasks.regions (grid) at layouts.inside.of, found 'fine'",
+        ),
+        (
+            lambda m: m["layouts"]["grid"].update(min_score=0.4),
+            "Expected the key of beside min_score in layouts.grid, found",
+        ),
+        (lambda m: m["tasks"].pop("regions"), "Expected a region of tasks.regions (none: there is no task regions)"),
+        (
+            lambda m: m["tasks"]["regions"].update(layout="inside"),
+            "Expected a layout of its own tiles at tasks.regions",
+        ),
+        (
+            lambda m: m["tasks"]["regions"].update(classes={"fat": ["Fat"]}),
+            "Expected classes of the regions in traits (tumour), not of fat at tasks.regions",
+        ),
+    ],
+)
+def test_regions_that_nobody_could_find_are_refused(small, change, said):
+    change(regions(small))
+    assert said in problems_of(small)
+
+
+def test_the_split_of_a_scheme_that_both_use_is_that_of_all_tissue(small):
+    """Tiles of a region are chosen by a classifier that needs the split: the region's own tiles cannot decide it."""
+    small["tasks"]["regression"] = REGRESSION | {"layout": "inside"}
+    study = read_study(regions(small))
+    assert study.tasks.values()[0].layout == "grid"

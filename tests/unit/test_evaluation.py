@@ -42,9 +42,11 @@ def test_slides_without_label_or_score_are_left_out():
 @settings(max_examples=40, deadline=None)
 def test_weighted_auc_is_that_of_the_repeated_slides(pairs, seed):
     truth, score = np.array(pairs).T
-    weights = np.random.default_rng(seed).integers(0, 3, size=(4, len(truth)))
-    found = evaluation._weighted_auc(truth == 1, score.astype(float), weights.astype(float))
-    for row, area in zip(weights, found, strict=True):
+    rng = np.random.default_rng(seed)
+    code = rng.integers(0, 5, len(truth))  # of five groups, some of several slides and some of none
+    drawn = rng.integers(0, 3, size=(4, 5))
+    found = evaluation._resampled_auc(truth == 1, score.astype(float), code, drawn.astype(float))
+    for row, area in zip(drawn[:, code], found, strict=True):
         repeated = evaluation.auc(np.repeat(truth, row), np.repeat(score, row)) if row.sum() else None
         np.testing.assert_allclose(area, repeated.auc if repeated else np.nan, atol=1e-12)
 

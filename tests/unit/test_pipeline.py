@@ -194,3 +194,74 @@ def test_a_shard_with_other_records_than_the_manifest_says_is_named(tmp_path):
             pipeline.check_shards(table)
     (tmp_path / "a.tfrecord").unlink()
     assert pipeline.count_records(tmp_path / "a.tfrecord") == -1
+
+
+def tiles_of(folder, labels):
+    """Slides whose tiles have labels of their own (NaN: none), as ``select_tiles`` gives them; greys as above."""
+    slides = slides_of(folder, [len(values) for values in labels])
+    table = pd.DataFrame(
+        [
+            {"slide": slide, "row": n // 5, "col": n % 5, "label": label}
+            for slide, values in zip(slides["slide"], labels, strict=True)
+            for n, label in enumerate(values)
+        ]
+    )
+    split = split_of(dict.fromkeys(slides["slide"], "train"))
+    return pipeline.select_tiles(slides, table, split, part="train", column="label")
+
+
+NONE = float("nan")
+OWN = [[1, NONE, 0, 1, NONE, 1, 0], [NONE], [NONE, 0, 0], [1]]  # 11 tiles are labelled: 5 of the first slide
+
+
+def test_tiles_with_labels_of_their_own_bring_those_and_the_others_stay_away(tmp_path):
+    slides = tiles_of(tmp_path, OWN)
+    assert slides[["slide", "n_tiles", "records"]].to_numpy().tolist() == [["s0", 5, 7], ["s2", 2, 3], ["s3", 1, 1]]
+    pipeline.check_shards(slides)
+    own = {number: label for number, label in enumerate(itertools.chain(*OWN)) if not np.isnan(label)}
+    found = batches(slides, 8)  # four passes
+    numbers, labels = tile_numbers(found), np.concatenate([label[:, 0] for _, label in found])
+    assert Counter(numbers) == dict.fromkeys(own, 4)
+    assert labels.tolist() == [own[number] for number in numbers]
+
+
+def test_a_stream_of_labelled_tiles_begun_later_is_the_tail_of_the_whole(tmp_path):
+    slides = tiles_of(tmp_path, OWN)
+    every, later = batches(slides, 6), batches(slides, 4, first=8)
+    for whole, tail in zip(every[2:], later, strict=True):
+        np.testing.assert_array_equal(whole[0], tail[0])
+        np.testing.assert_array_equal(whole[1], tail[1])
+
+
+@pytest.mark.parametrize("strides", [[1, 1, 1], [2, 1, 3], [3, 2, 1]])
+def test_labelled_tiles_in_order_stand_beside_their_labels(tmp_path, strides):
+    slides = tiles_of(tmp_path, OWN)
+    found = list(pipeline.ordered_batches(slides, size=SIZE, batch=3, strides=strides))
+    numbers = [round(int(image[0, 0, 0]) / 4) for images, _ in found for image in images.numpy()]
+    every = list(itertools.chain(*OWN))
+    labels = pipeline.tile_labels(slides, np.array(strides))
+    assert labels[:, 0].tolist() == [every[number] for number in numbers]
+    places = np.concatenate([place.numpy() for _, place in found])
+    starts = [0, 8, 11]
+    assert numbers == [starts[slide] + 5 * row + col for slide, row, col in places]
+
+
+def test_labels_of_other_places_than_the_shards_are_refused(tmp_path):
+    slides = tiles_of(tmp_path, OWN)
+    slides.at[0, "places"] = slides.at[0, "places"][::-1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="M-SHARD"):
+        batches(slides, 3)
+
+
+def test_a_shard_with_more_tiles_than_labels_is_refused(tmp_path):
+    slides = tiles_of(tmp_path, OWN)
+    with pytest.raises(InputError, match="M-SHARD Expected 6 records"):
+        pipeline.check_shards(slides.assign(records=[6, 3, 1]))
+
+
+def test_many_outputs_of_a_tile_are_kept_together(tmp_path):
+    slides = tiles_of(tmp_path, OWN)
+    two = slides.assign(label=[np.hstack([label, 10 + label]) for label in slides["label"]])
+    assert pipeline.label_matrix(two).shape == (8, 2)
+    ((_, labels),) = batches(two, 1)
+    np.testing.assert_array_equal(labels[:, 1], labels[:, 0] + 10)

@@ -60,7 +60,7 @@ def root(tmp_path):
 
 
 def test_slides_without_a_tile_are_listed_and_the_others_shown_with_what_they_lost(root):
-    found = blocks(slide_section(str(root / "grid" / "manifest.tsv"), str(root)))
+    found = blocks(slide_section(str(root / "grid" / "manifest.tsv"), str(root), {"grid": {"of": None}}))
     assert found["table"].rows == [("lost", "S-MPP", "no microns per pixel")]
     assert [picture.caption for picture in found["gallery"].pictures] == [
         f"{slide}: 90 tiles kept; dropped: out of focus 10" for slide in ("one", "three", "two")

@@ -20,5 +20,7 @@ def test_every_row_is_found_by_its_own_name_and_cannot_be_changed():
 
 
 def test_an_unknown_task_is_named_with_the_nearest():
-    with pytest.raises(InputError, match=r"Expected one of the tasks extremes.*found 'extreme'; nearest: extremes"):
+    with pytest.raises(
+        InputError, match=r"Expected one of the tasks regions, extremes.*found 'extreme'; nearest: extremes"
+    ):
         task_named("extreme")

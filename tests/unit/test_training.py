@@ -21,7 +21,7 @@ from histocarta.resume import Patience, TrainingState
 from histocarta.tasks import TASKS
 from histocarta.training import train_rounds
 from histocarta.validation import Settings, Validation, is_better, validation_strides
-from learning_kit import MODEL, TRAINING, coloured_tile, make_study, outputs_in, read_member
+from learning_kit import MODEL, TRAINING, coloured_tile, make_study, manifest_of, outputs_in, read_member
 
 PLAIN = Settings(TASKS["extremes"], MODEL | {"pooling": "avg"}, TRAINING, "slide_auc", 0.5)
 
@@ -240,6 +240,7 @@ def test_validation_figures_are_of_tiles_and_of_slides():
     watch = Validation.__new__(Validation)
     watch.settings = PLAIN
     watch.slide_of, watch.slide_labels = np.array([0, 0, 0, 1, 1]), np.array([[0], [1]], np.float32)
+    watch.tile_labels = watch.slide_labels[watch.slide_of]
     scores = np.array([[0.9], [0.5], [0.1], [0.5], [0.8]], np.float32)
     figures = watch.measure(scores)
     assert figures["validation_slide_auc"] == 1.0
@@ -252,6 +253,7 @@ def test_validation_figures_of_a_regression_are_of_slide_means():
     watch = Validation.__new__(Validation)
     watch.settings = Settings(TASKS["regression"], MODEL, TRAINING, "slide_auc", None)
     watch.slide_of, watch.slide_labels = np.array([0, 0, 1, 2, 2]), np.array([[0], [1], [2]], np.float32)
+    watch.tile_labels = watch.slide_labels[watch.slide_of]
     scores = np.array([[0.0], [0.2], [0.4], [0.5], [0.1]], np.float32)
     figures = watch.measure(scores)
     assert figures == {
@@ -428,3 +430,64 @@ def test_the_best_epochs_and_the_drawn_ones_are_kept_also_by_a_killed_training(s
             kept.append(model.get_weights())
         for one, other in zip(*kept, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def tile_study(folder, **changes):
+    """16 slides with tiles of both colours, of which a third is not labelled: arguments for the task regions."""
+    rng = np.random.default_rng(3)
+    study = make_study(folder, rounds=1)
+    slides = read_table(study["labels"])["slide"]
+    label = {slide: rng.integers(0, 2, 12) for slide in slides}
+    tiles = {slide: [coloured_tile(int(one), rng) for one in values] for slide, values in label.items()}
+    write_table(manifest_of(folder / "own", tiles), study["manifest"])
+    rows = [
+        {"slide": slide, "patient": slide, "row": n // 5, "col": n % 5, "label": np.nan if n % 3 == 2 else float(one)}
+        for slide, values in label.items()
+        for n, one in enumerate(values)
+    ]
+    write_table(pd.DataFrame(rows), folder / "labels.parquet")
+    return study | {"task": "regions", "threshold": None} | changes
+
+
+def test_tiles_with_labels_of_their_own_are_learnt_also_by_a_killed_training(tmp_path, monkeypatch):
+    """The colour is the label of the tile, whatever its slide: 8 labelled tiles of each; a kill changes no byte."""
+    study = tile_study(tmp_path)
+    whole, killed = outputs_in(tmp_path / "whole", [1]), outputs_in(tmp_path / "killed", [1])
+    train_rounds(**study | whole)
+    sidecar = read_json(whole["sidecars"][0])
+    assert sidecar["validation"]["validation_tile_auc"] > 0.95 and "validation_slide_auc" not in sidecar["validation"]
+    assert (
+        sidecar["parts"]["train"]["tiles"] == 64 == sidecar["parts"]["train"]["high"] + sidecar["parts"]["train"]["low"]
+    )
+    plain, count = Validation.on_epoch_end, []
+
+    def kill(self, epoch, logs=None):
+        plain(self, epoch, logs)
+        count.append(epoch)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Validation, "on_epoch_end", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train_rounds(**study | killed)
+    monkeypatch.setattr(Validation, "on_epoch_end", plain)
+    train_rounds(**study | killed)
+    weights = [read_member(made["models"][0], "model.weights.h5") for made in (whole, killed)]
+    assert weights[0] == weights[1]
+
+
+def test_labels_that_move_to_other_tiles_are_other_data(tmp_path):
+    """The same labels in the same order on other tiles: a checkpoint made with them is not gone on from."""
+    study = tile_study(tmp_path)
+    labels = read_table(study["labels"])
+    tables = (read_table(study["manifest"]), read_table(study["splits"][0]))
+    facts = read_json(study["summary"])
+    task = TASKS["regions"]
+    settings = Settings(task, MODEL, TRAINING, "slide_auc", None)
+    prints = []
+    for shift in (0, 1):
+        moved = labels.assign(row=labels["row"] + shift)
+        plan = training.plan_round(tables[0], moved, tables[1], number=1, facts=facts, seed=1, task=task)
+        prints.append(training.fingerprint(plan, settings, 1))
+    assert prints[0] != prints[1]
+    assert settings.chooses == "validation_tile_auc"  # the only measure that there is, whatever the study says
