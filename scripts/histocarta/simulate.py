@@ -58,7 +58,7 @@ class Recipe:
 
 PRESETS = {
     "demo": Recipe(patients=80),
-    "small": Recipe(patients=20, spot_slides=1, null_genes=0, annotated_slides=8),
+    "small": Recipe(patients=20, spot_slides=1, null_genes=0),
     "recovery": Recipe(patients=160),
     # Other patients, from a laboratory and a platform of other habits: external to the demo.
     "external": Recipe(

@@ -45,10 +45,10 @@ class Settings:
     def chooses(self) -> str | None:
         """The column of the history that chooses the weights to keep; None: the validation loss.
 
-        Of a task that has only one measure it is that one, whatever the study's ``checkpoint_metric`` says.
+        So it is where tiles have labels of their own: what they score is held against a threshold, and an AUC of 1 does
+        not say on which side of it they lie.
         """
-        known = self.metric if self.metric in self.task.measures else self.task.measures[0]
-        return f"validation_{known}" if self.task.classes else None
+        return f"validation_{self.metric}" if self.task.classes and not self.task.tile_labels else None
 
     @property
     def history(self) -> tuple[str, ...]:

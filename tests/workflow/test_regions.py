@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from histocarta.evaluation import auc
 from histocarta.files import read_json, read_table
 from histocarta.simulate import PRESETS
 from workflow_kit import simulate_in, simulate_study, snakemake
@@ -52,13 +53,14 @@ def test_what_was_marked_on_some_slides_is_told_on_all_and_in_another_cohort(fin
     found = read_json(finished / "results/tiny/traits/stroma/regions/consensus/metrics.json")
     assert found["status"] == "ok" and found["test"]["auc"] > 0.9
     marked = set(read_table(finished / "data/annotations.tsv")["slide"])
-    assert len(marked) == 8
+    assert len(marked) == 12
     for cohort, data in (("tiny", "data"), ("far", "far")):
         known = true_stroma(finished, cohort, data)
         known = known[~known["slide"].isin(marked)]
         assert len(known) > 50
+        assert auc(known["B"] > 0.5, known["score"]).auc > 0.9
         right = (known["score"] >= 0.5) == (known["B"] > 0.5)
-        assert right.mean() > 0.85, (cohort, right.mean())
+        assert right.mean() > 0.8, (cohort, right.mean())
 
 
 @pytest.mark.slow
