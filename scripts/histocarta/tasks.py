@@ -18,8 +18,8 @@ class Task:
     classes : whether labels are classes, so that a part of one class only cannot be ranked.
     slide_score : what a slide scores by its tiles: "share" of those above a threshold, or their "mean".
     tile_labels : whether tiles have labels of their own (labels.parquet has a row for every tile), not their slide's.
-    measures : figures of a validation (``validation.FIGURES``). For classes of slides one of them chooses the weights to
-    keep (the study's ``checkpoint_metric``); otherwise the validation loss does.
+    measures : figures of a validation (``validation.FIGURES``). For classes of slides one of them chooses the weights
+    to keep (the study's ``checkpoint_metric``); otherwise the validation loss does.
     """
 
     name: str
