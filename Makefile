@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint doctor costs her2st her2st-small her2st-transcriptome tcga-luad-table recovery soak bench lock generated clean
+.PHONY: help demo test lint doctor costs her2st her2st-small her2st-transcriptome her2st-regions tcga-luad-table recovery soak bench lock generated clean
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -58,8 +58,8 @@ her2st her2st-small: .venv/ready
 	@echo "Report: $(CURDIR)/results/$@/report.html"
 	$(if $(filter %-small,$@),,@echo "Each patient by the other's model: $(CURDIR)/results/her2st-leave-one-patient-out/report.html")
 
-# All genes of the same five sections, by the three ways of the task regression.
-her2st-transcriptome: .venv/ready
+# All genes of the same five sections, by the three ways of the task regression; and on tiles of carcinoma only.
+her2st-transcriptome her2st-regions: .venv/ready
 	$(call need_real_data)
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/her2st
 	$(SNAKEMAKE) --configfile config/$@.yaml

@@ -26,6 +26,7 @@ the folder that the run is started in. This page is written by `python -m histoc
 | `her2st.yaml` | five real breast sections of two patients as virtual cores, split by blocks (`make her2st`) |
 | `her2st-leave-one-patient-out.yaml` | the same cores, each patient scored by the other's model (`make her2st`) |
 | `her2st-transcriptome.yaml` | their genes by the three ways of `regression` (`make her2st-transcriptome`) |
+| `her2st-regions.yaml` | their genes on tiles that a classifier calls carcinoma (`make her2st-regions`) |
 | `her2st-small.yaml` | two of the sections, fewer traits and steps (`make her2st-small`) |
 | `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival, gene sets (`make tcga-luad-table`) |
 | `panels/*.txt` | Oncotype DX, EndoPredict and the 11 proliferation genes of PAM50, for `panels` |
@@ -61,6 +62,11 @@ traits, the table and the report go on.
 (`censored`, yes, 1: no event; `uncensored`, `event`, no, 0: an event); cBioPortal's and GDC's own column names are
 known. Every other column is a covariate. Patients without a time, with a negative one or without a status are left
 out of the survival analysis and named.
+
+**Annotations** (`annotations`, for the task `regions`): `slide` and `file`, a GeoJSON per slide as QuPath exports it:
+Polygons and MultiPolygons in level-0 px, each with a class (`properties.classification.name`); or spots, one per line:
+`slide`, `x_px`, `y_px` (level-0 px) and `class`. Not every slide needs to be annotated. A tile is of the class that
+covers at least half of it, or of half of its spots.
 
 **Traits** (`traits` of a task): the column `trait`, or one name per line. Or chosen by variance within a panel, as
 Levy-Jurgenson et al. chose their breast cancer genes from PAM50: name the sheet in the study, then let it be written,

@@ -11,6 +11,7 @@ tissue. ``python -m histocarta.her2st --data <folder> --output data/her2st`` wri
     spots.tsv       slide, section, x_px, y_px (level-0 px), total (counts), each trait's log(1 + counts per 10,000);
                     of a control the gene's own values: its map must not agree with them
     traits.tsv      the traits that the study asks for
+    annotations.tsv slide, x_px, y_px, class of every spot in an expression cluster: dense carcinoma or other tissue
 
 There is no clinical table. ``--small`` takes B4 and C2, one section of each patient, and ERBB2, FASN and one control.
 """
@@ -27,6 +28,7 @@ import pandas as pd
 
 from histocarta.errors import InputError, nearest
 from histocarta.files import write_table
+from histocarta.her2st_sections import Section, log_shares, mark_clusters, read_section
 from histocarta.progress import progress
 
 MPP = 0.686  # µm per px: neighbouring spots, 200 µm apart, lie 291.5 px apart
@@ -42,16 +44,6 @@ CONTROLS = ("ERBB2", "FASN")
 SMALL_CONTROLS = ("ERBB2",)
 _REDUCTION = 32  # outlines are compared at 22 µm per px
 _OFFSETS = 8  # lattice origins tried per axis
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section: raw counts (spots × genes) and where the spots lie (x, y in level-0 px, same order)."""
-
-    name: str
-    image: Path
-    counts: pd.DataFrame
-    positions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,7 @@ def prepare_study(
     expression = log_cpm(bulk)
     measured = expression.loc[:, (bulk > 0).mean() >= 0.5]
     listed = measured.join(expression[[trait for trait in traits if trait not in measured]])
-    in_place = pd.concat([_log_shares(section.counts, list(listed)) for section in loaded.values()])
+    in_place = pd.concat([log_shares(section.counts, list(listed)) for section in loaded.values()])
     rois = pd.concat([spots.reset_index(drop=True), in_place.astype(np.float32).reset_index(drop=True)], axis=1)
     for trait in controls:
         listed[f"{trait}_shuffled"] = shuffle_within(
@@ -103,23 +95,12 @@ def prepare_study(
     write_table(listed.round(5).T.rename_axis("trait").reset_index(), output / "expression.tsv")
     write_table(spots[spots["slide"] != ""].round(5), output / "spots.tsv")
     write_table(rois[rois["slide"] != ""], output / "rois.parquet")
+    marked = spots.assign(**{"class": pd.concat(map(mark_clusters, loaded.values())).to_numpy()})
+    marked = marked.loc[(marked["slide"] != "") & (marked["class"] != ""), ["slide", "x_px", "y_px", "class"]]
+    write_table(marked.round(5), output / "annotations.tsv")
     asked = [name for trait in traits for name in (trait, f"{trait}_shuffled") if name == trait or trait in controls]
     write_table(pd.DataFrame({"trait": asked}), output / "traits.tsv")
     return cores
-
-
-def read_section(folder: Path, name: str) -> Section:
-    """Counts, positions and image path of one section; spots without counts or without a position are left out."""
-    files = (f"images/{name}.jpg", f"counts/{name}.tsv.gz", f"spots/{name}.tsv")
-    image, counts_file, spots_file = (folder / file for file in files)
-    for path in (image, counts_file, spots_file):
-        if not path.is_file():
-            raise InputError(f"Expected {path}, found no such file; give the folder that holds her2st/ as --data")
-    counts = pd.read_csv(counts_file, sep="\t", index_col=0)
-    spots = pd.read_csv(spots_file, sep="\t")
-    spots.index = spots["x"].astype(str) + "x" + spots["y"].astype(str)
-    known = spots.index[spots.index.isin(counts.index)]
-    return Section(name, image, counts.loc[known], spots.loc[known, ["pixel_x", "pixel_y"]].to_numpy(float))
 
 
 def cut_patient(patient: str, sections: Sequence[Section]) -> pd.DataFrame:
@@ -288,12 +269,6 @@ def _cut_section(name: str, spots: np.ndarray, placement: Placement, origin: tup
     table = table.assign(width=side, height=side, n_spots=n_spots)
     kept = (corner >= 0).all(axis=1) & (n_spots >= 0.5 * (side / SPOT_PITCH) ** 2)
     return table[kept].astype({"row": int, "col": int, "x": int, "y": int})
-
-
-def _log_shares(counts: pd.DataFrame, genes: Sequence[str]) -> pd.DataFrame:
-    """log(1 + counts per 10,000), spots × genes; a gene that the section's table lacks was not counted once."""
-    shares = counts.reindex(columns=genes, fill_value=0).div(counts.sum(axis=1), axis=0)
-    return np.log1p(1e4 * shares)
 
 
 if __name__ == "__main__":

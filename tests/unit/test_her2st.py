@@ -39,11 +39,15 @@ def write_section(folder: Path, name: str, polygon: np.ndarray, seed: int) -> No
     spots = pd.DataFrame(rows)
     counts = pd.DataFrame(rng.poisson((30, 8, 12), (len(spots), 3)), columns=list(GENES))
     counts.index = spots["x"].astype(str) + "x" + spots["y"].astype(str)
-    for part in ("images", "counts", "spots"):
+    left = (spots["x"] <= 8).to_numpy()
+    counts["EPCAM"] = np.where(left, 9, 1)
+    for part in ("images", "counts", "spots", "clusters"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image)
     counts.iloc[1:].to_csv(folder / "counts" / f"{name}.tsv.gz", sep="\t")  # the first spot was not sequenced
     spots.to_csv(folder / "spots" / f"{name}.tsv", sep="\t", index=False)
+    clusters = spots[["x", "y"]].assign(label=np.where(left, 4, 2))
+    clusters.drop(index=5).to_csv(folder / "clusters" / f"{name}.tsv.gz", sep="\t")  # a spot in no cluster
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +135,7 @@ def test_pseudo_bulk_is_log_cpm_of_the_summed_counts(study, data):
     output, cores = study
     expression = numbers(output / "expression.tsv").set_index("trait")
     assert list(expression.columns) == list(cores["slide"])
-    assert list(expression.index) == [*GENES, "ERBB2_shuffled"]
+    assert list(expression.index) == [*GENES, "EPCAM", "ERBB2_shuffled"]
     core = cores[cores["section"] == "R1"].iloc[0]
     spots = numbers(data / "her2st" / "spots" / "R1.tsv")
     inside = spots["pixel_x"].between(core.x, core.x + core.width) & spots["pixel_y"].between(
@@ -185,7 +189,7 @@ def test_blocks_are_two_by_two_and_part_as_few_neighbours_as_possible():
 
 
 def test_an_unknown_gene_is_named_with_the_nearest(data, tmp_path):
-    with pytest.raises(InputError, match=r"Expected a gene of .*counts \(3 genes\), found 'ERB2'; nearest: ERBB2"):
+    with pytest.raises(InputError, match=r"Expected a gene of .*counts \(4 genes\), found 'ERB2'; nearest: ERBB2"):
         her2st.prepare_study(data=data, output=tmp_path, sections={"R": ("R1",)}, traits=("ERB2",), controls=())
 
 
@@ -200,13 +204,24 @@ def test_glass_without_tissue_is_an_error(tmp_path):
         her2st.tissue_outline(tmp_path / "glass.jpg")
 
 
+def test_clusters_with_more_of_the_marker_stand_in_for_marked_carcinoma(study):
+    """The left half of every section holds nine times as much EPCAM; a spot without a cluster is not marked."""
+    marked, spots = (read_text_table(study[0] / name) for name in ("annotations.tsv", "spots.tsv"))
+    both = marked.merge(spots, on=["slide", "x_px", "y_px"], validate="one_to_one")
+    assert len(spots) - 3 <= len(both) == len(marked)
+    left = both["x_px"].astype(float) < 8.5 * her2st.SPOT_PITCH
+    assert (both["class"] == np.where(left, "carcinoma", "other")).all() and left.any() and not left.all()
+
+
 @needs_real_data
 def test_the_five_real_sections_give_about_64_cores():
     folder = Path(REAL_DATA) / "her2st"
     sections = {}
     for name in ("B4", "C2", "C3", "C4", "C5"):
         spots = pd.read_csv(folder / "spots" / f"{name}.tsv", sep="\t")[["pixel_x", "pixel_y"]].to_numpy()
-        sections[name] = her2st.Section(name, folder / "images" / f"{name}.jpg", pd.DataFrame(), spots)
+        sections[name] = her2st.Section(
+            name, folder / "images" / f"{name}.jpg", pd.DataFrame(), spots, pd.Series(dtype=int)
+        )
     tumour = her2st.cut_patient("C", [sections[name] for name in ("C2", "C3", "C4", "C5")])
     other = her2st.cut_patient("B", [sections["B4"]])
     assert 60 <= len(tumour) + len(other) <= 80
