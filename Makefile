@@ -88,6 +88,7 @@ tcga-luad-table: .venv/ready
 	$(SNAKEMAKE) results/tcga-luad-table/survival/KRAS+EGFR+CD274/bulk.json \
 		$(foreach name,sex CD274,results/tcga-luad-table/contrasts/$(name)/enrichment-hallmark.tsv) \
 		$(foreach name,sex CD274,results/tcga-luad-table/contrasts/$(name)/enrichment-kegg.tsv) \
+		results/tcga-luad-table/clusters/pam50/measured.json \
 		--configfile config/tcga-luad-table.yaml
 
 # Ratios, each measured in one run, and at the end whether they meet their targets; quote them with date and machine.

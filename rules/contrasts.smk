@@ -1,6 +1,6 @@
 # Reads:  expression and clinical tables; for predicted genes what transcriptome.smk and associations.smk made; GMT files.
 # Writes: contrasts/{contrast}/: which genes differ between two groups of patients, as measured and as predicted, and which gene
-#         sets; tables/enrichment-{way}-{sets}: which gene sets are predicted well.
+#         sets; tables/enrichment-{way}-{sets}: which gene sets are predicted well; clusters/{panel}/: groups of patients.
 
 
 rule compare_groups:
@@ -136,3 +136,26 @@ rule compare_statuses:
         version=VERSION["statuses"],
     script:
         "../scripts/compare_statuses.py"
+
+
+# Of tables alone, as contrasts are: a target to be asked for.
+rule cluster_measured:
+    input:
+        expression="<cohort>/sheets/expression.parquet",
+        sheet=sheet_of_panel,
+        clinical=clinical_of_cohort,
+    output:
+        clusters="<cohort>/clusters/{panel}/measured.tsv",
+        summary="<cohort>/clusters/{panel}/measured.json",
+    log:
+        "<cohort>/logs/cluster_measured/{panel}.log",
+    benchmark:
+        "<cohort>/benchmarks/cluster_measured/{panel}.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        subtype=STUDY.subtype,
+        seed=STUDY.seed,
+        version=VERSION["panels"],
+    script:
+        "../scripts/cluster_measured.py"

@@ -81,6 +81,13 @@ def clinical_of_cohort(wildcards):
     return f"results/{wildcards.cohort}/sheets/clinical.parquet" if has_survival(wildcards.cohort) else []
 
 
+def sheet_of_panel(wildcards):
+    """The genes of a panel that the study names."""
+    if wildcards.panel not in STUDY.panels:
+        raise InputError(f"Expected one of the panels {', '.join(STUDY.panels) or 'none'}, found {wildcards.panel}")
+    return STUDY.panels[wildcards.panel]
+
+
 def contrast_settings(wildcards):
     """Which patients a contrast compares."""
     return STUDY.contrasts[wildcards.contrast].model_dump()
@@ -151,7 +158,9 @@ def rois_of_cohort(wildcards):
 
 def roi_values_of_cohort(wildcards):
     """How what the cohort's regions measure is made comparable."""
-    return STUDY.cohorts[wildcards.cohort].roi_values.model_dump()
+    values = STUDY.cohorts[wildcards.cohort].roi_values
+    scores = {marker: read_traits(STUDY.panels[panel]) for marker, panel in values.scores.items()}
+    return values.model_dump() | {"scores": scores}
 
 
 def spatial_tables_of_cohort(wildcards):

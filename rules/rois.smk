@@ -41,6 +41,7 @@ rule validate_probe:
             labels={"way": "probe"},
         ),
         parquet_table="<cohort>/tables/spatial-probe.parquet",
+        markers="<cohort>/transcriptome/probe/markers.parquet",
     log:
         "<cohort>/logs/validate_rois/probe.log",
     benchmark:
@@ -78,6 +79,7 @@ use rule validate_probe as validate_panel with:
             labels={"way": "panel"},
         ),
         parquet_table="<cohort>/tables/spatial-panel.parquet",
+        markers="<cohort>/transcriptome/panel/markers.parquet",
     log:
         "<cohort>/logs/validate_rois/panel.log",
     benchmark:

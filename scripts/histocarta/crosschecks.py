@@ -21,6 +21,7 @@ def disagreements(study: Study) -> list[str]:
         *_one_slide(study),
         *_regions(study),
         *_annotations(study),
+        *_markers(study),
     ]
 
 
@@ -166,6 +167,17 @@ def _regions(study: Study) -> list[str]:
     if regions and regions.layout in study.layouts and study.layouts[regions.layout].of:
         problems.append(f"Expected a layout of its own tiles at tasks.regions.layout, found {regions.layout!r}")
     return problems
+
+
+def _markers(study: Study) -> list[str]:
+    """Markers of regions that are to be held against a panel that the study does not name."""
+    return [
+        f"Expected one of the panels ({', '.join(study.panels) or 'none'}) at cohorts.{name}.roi_values.scores."
+        f"{marker}, found {panel!r}"
+        for name, cohort in study.cohorts.items()
+        for marker, panel in cohort.roi_values.scores.items()
+        if panel not in study.panels
+    ]
 
 
 def _annotations(study: Study) -> list[str]:

@@ -73,7 +73,7 @@ def write_report(
     sections += [external_section(path, root) for path in external]
     sections += [_marked(panel_section(path, root, study["panels"]), "regression" in mixed) for path in panels]
     sections += [_marked(status_section(path, root), "regression" in mixed) for path in statuses]
-    sections += [_marked(spatial_section(path), "regression" in mixed) for path in spatial]
+    sections += [_marked(spatial_section(path, root), "regression" in mixed) for path in spatial]
     sections += [variability_section(path) for path in variability]
     sections += [contrast_section(path) for path in contrasts if Path(path).stem == "measured"]
     sections += [

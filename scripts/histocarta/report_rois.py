@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from histocarta import figures
 from histocarta.associations import Q
 from histocarta.files import read_table
+from histocarta.report_markers import marker_blocks
 from histocarta.report_page import Note, Picture, Section, Table, data_uri, number, p_text
 
 BEST = 25
 _COLUMNS = ("gene", "slope (95 % CI)", "p", "FDR", "ρ within sections", "sections with ρ > 0", "remark")
 
 
-def spatial_section(table: str) -> Section:
-    """Counts, the genes with the smallest p and their coefficients (Wang 2021, Fig. 4B, C)."""
+def spatial_section(table: str, root: str) -> Section:
+    """Counts, the genes with the smallest p and their coefficients (Wang 2021, Fig. 4B, C), and markers (Fig. 5)."""
     rows, way = read_table(table), Path(table).stem.removeprefix("spatial-")
     title = f"Spatial validation (regression, {way})"
     tried = rows[rows["p"] != ""]
@@ -50,7 +51,8 @@ def spatial_section(table: str) -> Section:
         "neighbours, so p is too small."
     )
     picture = Picture(data_uri(figures.png(_coefficients(best))), "Slopes with their 95 % interval, smallest p first")
-    return Section(title, [Note(note), Table(("genes", "number"), counts), Table(_COLUMNS, cells), picture])
+    blocks = [Note(note), Table(("genes", "number"), counts), Table(_COLUMNS, cells), picture]
+    return Section(title, [*blocks, *marker_blocks(read_table(f"{root}/transcriptome/{way}/markers.parquet"))])
 
 
 def variability_section(table: str) -> Section:

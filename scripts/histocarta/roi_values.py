@@ -46,7 +46,7 @@ def probe_members(
     """
     if absent := [name for name in sums if name not in columns]:
         raise InputError(
-            f"Expected the probes of roi_values.sums among the columns of the regions, found no {', '.join(absent)}"
+            f"Expected the probes of roi_values among the columns of the regions, found no {', '.join(absent)}"
         )
     known = {gene.split("|")[0]: gene for gene in genes}
     wanted = {name: [member.split("|")[0] for member in members] for name, members in sums.items()}

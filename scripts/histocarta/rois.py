@@ -11,6 +11,7 @@ from histocarta.correlations import associate_columns
 from histocarta.errors import InputError
 from histocarta.evaluation import benjamini_hochberg
 from histocarta.files import read_table, write_table
+from histocarta.marker_scores import log_percent, marker_table, mean_scores, read_markers
 from histocarta.mixed_models import fit_random_intercepts
 from histocarta.roi_values import hardly_varying, probe_members, read_roi_values, sum_probes
 from histocarta.rounds import read_fates
@@ -65,6 +66,8 @@ def validate_rois(
     sums: Mapping[str, Sequence[str]] = {},
     min_variance: float = 0.0,
     probe_sum: str = "linear",
+    scores: Mapping[str, Sequence[str]] = {},
+    markers: str | None = None,
 ) -> None:
     """Predict every gene in the regions of test slides and hold it against what was measured there; a row per gene.
 
@@ -73,30 +76,40 @@ def validate_rois(
     :func:`mixed_models.fit_random_intercepts` with the false discovery rate over all genes tried, and Spearman within
     each section: its mean, and in how many sections it is positive. A significant negative slope is no validation: the
     sign stands in ``direction``. Genes that the regions lack keep their row. negatives, sums, min_variance, probe_sum :
-    of :mod:`histocarta.roi_values`; a probe of ``sums`` has a row as a gene has.
+    of :mod:`histocarta.roi_values`; a probe of ``sums`` has a row as a gene has, and so has a marker of ``scores``
+    (:mod:`histocarta.marker_scores`: its genes), whose regions are written to ``markers``.
     """
     told = read_table(genes)
     told = told[told["status"] == "ok"].astype({"mean": float, "sd": float})
     scale = told if standardise else told.assign(**UNSCALED)
     where, columns = read_table(placed), parquet.read_schema(rois).names
     probes = probe_members(sums, columns=columns, genes=scale["trait"].tolist())
-    needed = {*columns}.union(*probes.values())
+    panels = probe_members(scores, columns=columns, genes=scale["trait"].tolist())
+    needed = {*columns}.union(*probes.values(), *panels.values())
     here = scale["trait"].isin(needed).to_numpy()
     rounds = _by_round(where, places, tiles, heads, sidecars, splits=splits, chosen=np.flatnonzero(here))
     predicted = _mean_of_rounds(rounds, columns=scale.loc[here, "trait"].tolist())
     predicted = predicted * scale.loc[here, "sd"].to_numpy() + scale.loc[here, "mean"].to_numpy()
-    both = [name for name in predicted if name in columns and name not in probes]
-    pooled = sum_probes(predicted, sums=probes, probe_sum=probe_sum)
-    predicted = predicted[both].assign(**pooled)
-    values = read_roi_values(rois, columns=list(predicted), negatives=negatives, rows=predicted.index)
+    both = [name for name in predicted if name in columns and name not in {*probes, *panels}]
+    pooled, marked = (
+        sum_probes(predicted, sums=probes, probe_sum=probe_sum),
+        mean_scores(predicted, members=panels),
+    )
+    values = read_roi_values(rois, columns=[*both, *pooled], negatives=negatives, rows=predicted.index)
+    percent = read_markers(rois, columns=list(marked), rows=predicted.index)
+    if markers:
+        first = where.drop_duplicates("roi").set_index("roi")
+        write_table(marker_table(rois, first, percent=percent, predicted=marked), markers)
+    values = values.join(log_percent(percent))
+    predicted = predicted[both].assign(**pooled, **marked)
     still = hardly_varying(values, min_variance=min_variance)
     chosen = still.index[still == ""]
     section = where.drop_duplicates("roi").set_index("roi")["section"].loc[predicted.index].to_numpy()
     found = _associate(predicted[chosen].to_numpy(), values[chosen].to_numpy(), section, names=chosen)
-    names = [*told["trait"], *(name for name in probes if name not in set(told["trait"]))]
+    names = [*told["trait"], *(name for name in {**probes, **panels} if name not in set(told["trait"]))]
     frame = pd.DataFrame({"trait": names}).merge(found, on="trait", how="left")
     why = frame["trait"].map(still[still != ""]).fillna("not measured in the regions")
-    why = why.mask(frame["trait"].isin([name for name in probes if name not in pooled]), "no gene of it is predicted")
+    why = why.mask(frame["trait"].isin({*probes, *panels} - {*pooled, *marked}), "no gene of it is predicted")
     frame["reason"] = frame["reason"].fillna(why)
     write_table(frame, table)
     write_table(frame, parquet_table)

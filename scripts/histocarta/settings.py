@@ -36,6 +36,9 @@ class RoiValues(Section):
     sums: dict[str, list[TraitName]] = Field(
         {}, description="column of a probe that measures several genes together: these genes"
     )
+    scores: dict[str, GroupName] = Field(
+        {}, description="column of a marker in percent (Ki67): the panel whose mean prediction it is held against"
+    )
     min_variance: Annotated[float, Field(ge=0)] = Field(
         0.0, description="columns that vary less between the regions are left out (Wang 2021: 0.001)"
     )

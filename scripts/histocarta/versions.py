@@ -21,7 +21,7 @@ VERSION = {
     "probe": 1,
     "genes_predicted": 1,
     "controls": 1,
-    "rois": 1,
+    "rois": 2,
     "external": 1,
     "panels": 1,
     "contrasts": 1,

@@ -3,11 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from histocarta.errors import InputError
 from histocarta.files import read_table, write_json, write_table
-from histocarta.report_page import Table
+from histocarta.marker_scores import classes_by_quantile, slide_agreement
+from histocarta.report_page import Gallery, Table
 from histocarta.report_rois import spatial_section
 from histocarta.rois import place_rois, validate_rois
+from scipy import stats
 
 WIDTH = 40  # level-0 px of a tile of 20 px at 1 µm: 0.5 µm per level-0 px
 
@@ -95,6 +98,7 @@ def study(tmp_path):
 def validated(folder, **changes):
     named = {"rois": "rois.parquet", "placed": "placed.parquet", "genes": "genes.tsv", "table": "t.tsv"}
     paths = {key: str(folder / name) for key, name in (named | {"parquet_table": "t.parquet"}).items()}
+    paths["markers"] = str(folder / "transcriptome" / "t" / "markers.parquet")
     rounds = {"heads": "head-{}.npz", "sidecars": "model-{}.json", "splits": "round-{}.tsv"}
     paths |= {key: [str(folder / name.format(number)) for number in (1, 2)] for key, name in rounds.items()}
     paths |= {"places": [str(folder / "places.parquet")], "tiles": [str(folder / "tiles.npy")]}
@@ -124,7 +128,10 @@ def test_where_no_round_has_a_model_every_gene_says_so(study):
         write_json({"round": number, "code": "M-NAN", "reason": "it diverged"}, study / f"model-{number}.json")
     table = validated(study)
     assert table["p"].isna().all() and table.loc["A", "reason"] == "0 regions in 0 groups, need 3 in 2"
-    assert "in place: 0 regions in 0 groups, need 3 in 2" in spatial_section(str(study / "t.tsv")).blocks[0].text
+    assert (
+        "in place: 0 regions in 0 groups, need 3 in 2"
+        in spatial_section(str(study / "t.tsv"), str(study)).blocks[0].text
+    )
 
 
 def test_tiles_without_features_are_an_error(study):
@@ -135,7 +142,7 @@ def test_tiles_without_features_are_an_error(study):
 
 def test_the_report_counts_both_directions(study):
     validated(study)
-    section = spatial_section(str(study / "t.tsv"))
+    section = spatial_section(str(study / "t.tsv"), str(study))
     counts = next(block for block in section.blocks if isinstance(block, Table)).rows
     assert [count for _, count in counts] == [2, 1, 1, counts[3][1]]
 
@@ -163,3 +170,59 @@ def test_a_probe_of_two_genes_has_a_row_and_one_that_hardly_varies_says_so(study
     assert table.loc["still", "reason"] == "varies by 0 between the regions, need 0.001"
     plain = validated(study)
     assert "sum" not in plain.index and plain.loc["A", "slope"] == table.loc["A", "slope"]
+
+
+def marked(folder, percent):
+    """The study's regions with a marker, in percent."""
+    table = read_table(folder / "rois.parquet")
+    write_table(table.assign(Ki67=percent), folder / "rois.parquet")
+    return validated(folder, scores={"Ki67": ["A", "C", "unknown"]})
+
+
+def test_a_marker_is_held_against_the_mean_of_its_panel(study):
+    """By statsmodels' own fit of log2(1 + percent) on the mean of A and C, less what the section adds."""
+    features = np.load(study / "tiles.npy").astype(float)
+    score = 10 + 2 * 2 * (features[:, 0] + features[:, 2]) / 2  # mean of rounds 1 and 3, sd 2; A reads 0 and C reads 2
+    noise = np.random.default_rng(3).normal(0, 2, 120)
+    percent = np.clip(3 * (score - 8) + noise + 3 * (np.arange(120) // 6 % 5), 0, 100)  # sections differ as well
+    table = marked(study, percent)
+    frame = pd.DataFrame({"y": np.log2(1 + percent), "x": score, "g": [f"x{n // 6 % 5}" for n in range(120)]})[:60]
+    expected = smf.mixedlm("y ~ x", frame, groups="g").fit(reml=False)
+    assert table.loc["Ki67", "slope"] == pytest.approx(expected.params["x"], rel=1e-3)
+    assert table.loc["Ki67", "direction"] == "positive" and table.loc["Ki67", "fdr"] < 1e-6
+    written = read_table(study / "transcriptome" / "t" / "markers.parquet")
+    assert len(written) == 60 and set(written["slide"]) == {f"s{n:02d}" for n in range(10)}
+    np.testing.assert_allclose(written["percent"], percent[:60])
+    np.testing.assert_allclose(written["predicted"], score[:60], rtol=1e-5)
+    rho, p, n = slide_agreement(written)
+    means = written.groupby("slide")[["percent", "predicted"]].mean()
+    assert (rho, n) == (pytest.approx(stats.spearmanr(means["percent"], means["predicted"])[0]), 10) and p < 0.01
+    blocks = spatial_section(str(study / "t.tsv"), str(study)).blocks
+    (maps,) = [block for block in blocks if isinstance(block, Gallery)]
+    assert len(maps.pictures) == 4 and maps.pictures[0].caption.endswith("% on average")
+
+
+def test_colours_of_predictions_have_the_shares_of_the_marker():
+    percent = np.array([0, 5, 9, 12, 29, 30, 80, 90, 95, 99.0])
+    predicted = np.random.default_rng(1).permutation(10.0 + np.arange(10))
+    measured, mapped = classes_by_quantile(percent, predicted)
+    assert measured.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2, 2]
+    assert np.bincount(mapped).tolist() == [3, 2, 5]
+    assert mapped[np.argsort(predicted)].tolist() == sorted(mapped)  # rising with the prediction
+    assert set(classes_by_quantile(np.zeros(4), np.arange(4.0))[1]) == {0}
+    assert set(classes_by_quantile(np.full(4, 50.0), np.arange(4.0))[1]) == {2}
+
+
+def test_a_marker_that_is_no_percentage_is_refused(study):
+    with pytest.raises(
+        InputError, match=r"Expected percent, 0 to 100, in column Ki67 .*found 101 in row 1; correct it"
+    ):
+        marked(study, np.full(120, 101.0))
+
+
+def test_a_marker_whose_genes_are_not_predicted_says_so(study):
+    table = read_table(study / "rois.parquet")
+    write_table(table.assign(Ki67=5.0), study / "rois.parquet")
+    found = validated(study, scores={"Ki67": ["unknown"]})
+    assert found.loc["Ki67", "reason"] == "no gene of it is predicted"
+    assert read_table(study / "transcriptome" / "t" / "markers.parquet").empty

@@ -5,6 +5,7 @@ every slide of the sheet one tile, so their figures are those of the table and s
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from itertools import combinations
@@ -19,6 +20,8 @@ from histocarta.manifest import FROM_SHEET
 from histocarta.sheets import read_slides
 from lifelines import CoxPHFitter
 from lifelines.statistics import logrank_test
+from scipy.stats import kruskal
+from sklearn.metrics import adjusted_rand_score
 
 ROOT = Path(__file__).parents[2]
 TRAITS = ("KRAS", "EGFR", "CD274")
@@ -26,7 +29,7 @@ SHEETS = Path("data/tcga-luad-table")
 RESULTS = Path("results/tcga-luad-table")
 # Only these rules: without tiling there is nothing that would replace the stand-in.
 RULES = ("prepare_cohort", "split_80_10_10", "label_extremes", "audit_leaks", "analyse_bulk_survival")
-RULES += ("compare_groups", "enrich_contrast")
+RULES += ("compare_groups", "enrich_contrast", "cluster_measured")
 
 pytestmark = [
     pytest.mark.real,
@@ -39,12 +42,14 @@ def study(tmp_path_factory):
     """Folder in which Snakemake has run the study."""
     folder = tmp_path_factory.mktemp("luad-table")
     luad_table.prepare_study(data=os.environ["REAL_DATA"], output=folder / SHEETS)
+    shutil.copytree(ROOT / "config" / "panels", folder / "config" / "panels")
     write_stand_in(folder)
     targets = [RESULTS / "survival" / "+".join(TRAITS) / "bulk.json", RESULTS / "sheets" / "slides.tsv"]
     targets += [RESULTS / "traits" / trait / "extremes" / "labels.json" for trait in TRAITS]
     targets += [RESULTS / "traits" / "KRAS" / "extremes" / "leaks.json"]
     contrasts = RESULTS / "contrasts"
     targets += [contrasts / "sex" / "measured.tsv", contrasts / "CD274" / "enrichment-hallmark.tsv"]
+    targets += [RESULTS / "clusters" / "pam50" / "measured.json"]
     run_snakemake(folder, targets)
     return folder
 
@@ -189,3 +194,20 @@ def test_tumours_with_pd_l1_are_inflamed(study):
     for name in ("ALLOGRAFT_REJECTION", "IL6_JAK_STAT3_SIGNALING", "INFLAMMATORY_RESPONSE"):
         row = sets.loc[f"HALLMARK_{name}", ["nes", "fdr"]].astype(float)
         assert row["nes"] > 2 and row["fdr"] < 0.01
+
+
+def test_patients_fall_into_firm_groups_that_are_not_their_sex(study):
+    """12 PAM50 genes are in the table; scikit-learn says the same of the groups, and their genes part them."""
+    found = read_json(study / RESULTS / "clusters" / "pam50" / "measured.json")
+    table = read_table(study / RESULTS / "clusters" / "pam50" / "measured.tsv").set_index("sample")
+    assert (found["genes"], found["genes_found"], found["samples"], sum(found["sizes"])) == (50, 12, 453, 453)
+    assert len(found["sizes"]) == 4 and found["seeds_ari"] > 0.5
+    expected = adjusted_rand_score(table["subtype"], table["cluster"])
+    assert found["subtype_ari"] == pytest.approx(expected, abs=1e-12) and abs(expected) < 0.05
+    panel = pd.read_csv(ROOT / "config" / "panels" / "pam50.txt", comment="#")["trait"]
+    expression = read_table(study / RESULTS / "sheets" / "expression.parquet")
+    genes = [name for name in expression if name.split("|")[0] in set(panel)]
+    large = [str(number) for number, size in enumerate(found["sizes"]) if size >= 20]
+    members = {number: expression.loc[table.index[table["cluster"] == number], genes] for number in large}
+    p = [kruskal(*(part[gene].astype(float) for part in members.values())).pvalue for gene in genes]
+    assert len(large) >= 2 and np.median(p) < 1e-10
