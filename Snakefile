@@ -33,6 +33,7 @@ wildcard_constraints:
     job=r"\d+",
     way=r"[a-z-]+",
     other=r"[A-Za-z0-9._-]+",
+    panel=r"[A-Za-z0-9-]+",
 
 
 include: "rules/common.smk"

@@ -164,8 +164,8 @@ def roi_values_of_cohort(wildcards):
 
 
 def spatial_tables_of_cohort(wildcards):
-    """How far all genes are predicted in place, where the cohort has regions and the study such ways."""
-    ways = [way for task in STUDY.tasks.values() for way in task.at_once()]
+    """How far genes are predicted in place, where the cohort has regions and the study such ways."""
+    ways = [way for task in STUDY.tasks.values() for way in task.in_place()]
     tables = collect("results/{cohort}/tables/spatial-{way}.tsv", cohort=wildcards.cohort, way=ways)
     return tables if rois_of_cohort(wildcards) else []
 

@@ -1,26 +1,6 @@
 # Reads:  a cohort's table of regions in which expression was measured, the tiles' features and the heads of probe and panel.
-# Writes: {layout}/rois.parquet: the tiles of every region; tables/spatial-{way}: how far genes are predicted in place;
-#         tables/variability-{way}: in which slides predictions vary most.
-
-
-rule place_rois:
-    input:
-        rois=rois_of_cohort,
-        sites=collect("<cohort>/slides/{slide}/{layout}/sites.parquet", slide=slides_of_cohort, allow_missing=True),
-    output:
-        placed="<cohort>/{layout}/rois.parquet",
-    log:
-        "<cohort>/logs/place_rois/{layout}.log",
-    benchmark:
-        "<cohort>/benchmarks/place_rois/{layout}.txt"
-    conda:
-        "../envs/statistics.yaml"
-    params:
-        slides=slides_of_cohort,
-        tiling=tiling_settings,
-        version=VERSION["rois"],
-    script:
-        "../scripts/place_rois.py"
+# Writes: tables/spatial-{way}: how far genes are predicted in place; tables/variability-{way}: in which slides predictions vary
+#         most. (What is predicted by a network for each gene: single_genes.smk.)
 
 
 rule validate_probe:

@@ -84,6 +84,26 @@ rule place_spots:
         "../scripts/place_spots.py"
 
 
+rule place_rois:
+    input:
+        rois=rois_of_cohort,
+        sites=collect("<cohort>/slides/{slide}/{layout}/sites.parquet", slide=slides_of_cohort, allow_missing=True),
+    output:
+        placed="<cohort>/{layout}/rois.parquet",
+    log:
+        "<cohort>/logs/place_rois/{layout}.log",
+    benchmark:
+        "<cohort>/benchmarks/place_rois/{layout}.txt"
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        slides=slides_of_cohort,
+        tiling=tiling_settings,
+        version=VERSION["rois"],
+    script:
+        "../scripts/place_rois.py"
+
+
 rule compare_spots:
     input:
         placed=placed_spots_of_task,

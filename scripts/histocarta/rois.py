@@ -1,19 +1,15 @@
-"""Whether expression predicted in place is what was measured there: regions of interest under many genes at once."""
+"""What is predicted in regions of interest: which tiles a region has, and what models say of it that never saw it."""
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
 
-from histocarta.correlations import associate_columns
 from histocarta.errors import InputError
-from histocarta.evaluation import benjamini_hochberg
-from histocarta.files import read_table, write_table
-from histocarta.marker_scores import log_percent, marker_table, mean_scores, read_markers
-from histocarta.mixed_models import fit_random_intercepts
-from histocarta.roi_values import hardly_varying, probe_members, read_roi_values, sum_probes
+from histocarta.files import read_json, read_table, write_table
+from histocarta.roi_tests import compare_regions, genes_needed
 from histocarta.rounds import read_fates
 from histocarta.values import UNSCALED
 
@@ -61,76 +57,64 @@ def validate_rois(
     splits: list[str],
     table: str,
     parquet_table: str,
+    markers: str,
     standardise: bool,
-    negatives: Sequence[str] = (),
-    sums: Mapping[str, Sequence[str]] = {},
-    min_variance: float = 0.0,
-    probe_sum: str = "linear",
-    scores: Mapping[str, Sequence[str]] = {},
-    markers: str | None = None,
+    **values: Any,
 ) -> None:
     """Predict every gene in the regions of test slides and hold it against what was measured there; a row per gene.
 
     places, tiles : of every round, or one for all (:mod:`histocarta.features`). A region's prediction is the mean over
-    its tiles and over the rounds that tested its slide. Per gene measured ~ predicted + (1 | section) by
-    :func:`mixed_models.fit_random_intercepts` with the false discovery rate over all genes tried, and Spearman within
-    each section: its mean, and in how many sections it is positive. A significant negative slope is no validation: the
-    sign stands in ``direction``. Genes that the regions lack keep their row. negatives, sums, min_variance, probe_sum :
-    of :mod:`histocarta.roi_values`; a probe of ``sums`` has a row as a gene has, and so has a marker of ``scores``
-    (:mod:`histocarta.marker_scores`: its genes), whose regions are written to ``markers``.
+    its tiles and over the rounds that tested its slide. ``values`` and the tables: :func:`roi_tests.compare_regions`.
     """
     told = read_table(genes)
     told = told[told["status"] == "ok"].astype({"mean": float, "sd": float})
     scale = told if standardise else told.assign(**UNSCALED)
-    where, columns = read_table(placed), parquet.read_schema(rois).names
-    probes = probe_members(sums, columns=columns, genes=scale["trait"].tolist())
-    panels = probe_members(scores, columns=columns, genes=scale["trait"].tolist())
-    needed = {*columns}.union(*probes.values(), *panels.values())
+    where = read_table(placed)
+    needed = genes_needed(rois, genes=scale["trait"], **{key: values.get(key, {}) for key in ("sums", "scores")})
     here = scale["trait"].isin(needed).to_numpy()
     rounds = _by_round(where, places, tiles, heads, sidecars, splits=splits, chosen=np.flatnonzero(here))
     predicted = _mean_of_rounds(rounds, columns=scale.loc[here, "trait"].tolist())
     predicted = predicted * scale.loc[here, "sd"].to_numpy() + scale.loc[here, "mean"].to_numpy()
-    both = [name for name in predicted if name in columns and name not in {*probes, *panels}]
-    pooled, marked = (
-        sum_probes(predicted, sums=probes, probe_sum=probe_sum),
-        mean_scores(predicted, members=panels),
-    )
-    values = read_roi_values(rois, columns=[*both, *pooled], negatives=negatives, rows=predicted.index)
-    percent = read_markers(rois, columns=list(marked), rows=predicted.index)
-    if markers:
-        first = where.drop_duplicates("roi").set_index("roi")
-        write_table(marker_table(rois, first, percent=percent, predicted=marked), markers)
-    values = values.join(log_percent(percent))
-    predicted = predicted[both].assign(**pooled, **marked)
-    still = hardly_varying(values, min_variance=min_variance)
-    chosen = still.index[still == ""]
-    section = where.drop_duplicates("roi").set_index("roi")["section"].loc[predicted.index].to_numpy()
-    found = _associate(predicted[chosen].to_numpy(), values[chosen].to_numpy(), section, names=chosen)
-    names = [*told["trait"], *(name for name in {**probes, **panels} if name not in set(told["trait"]))]
-    frame = pd.DataFrame({"trait": names}).merge(found, on="trait", how="left")
-    why = frame["trait"].map(still[still != ""]).fillna("not measured in the regions")
-    why = why.mask(frame["trait"].isin({*probes, *panels} - {*pooled, *marked}), "no gene of it is predicted")
-    frame["reason"] = frame["reason"].fillna(why)
-    write_table(frame, table)
-    write_table(frame, parquet_table)
+    found, regions = compare_regions(predicted, where=where, rois=rois, names=told["trait"].tolist(), **values)
+    write_table(found, table)
+    write_table(found, parquet_table)
+    write_table(regions, markers)
 
 
-def _associate(
-    predicted: np.ndarray, measured: np.ndarray, section: np.ndarray, *, names: Sequence[str]
-) -> pd.DataFrame:
-    """A row per gene: the mixed model's figures, its FDR and direction, and Spearman within sections."""
-    frame = fit_random_intercepts(predicted, measured, section)
-    frame.insert(0, "trait", list(names))
-    frame["fdr"] = benjamini_hochberg(frame["p"])
-    frame["direction"] = np.select([frame["slope"] > 0, frame["slope"] < 0], ["positive", "negative"], default="")
-    rho = np.array(
-        [associate_columns(predicted[section == one], measured[section == one])["rho"] for one in np.unique(section)]
-    ).reshape(-1, len(names))
-    known = ~np.isnan(rho)
-    total = np.where(known, rho, 0).sum(axis=0)
-    frame["section_rho"] = np.divide(total, known.sum(axis=0), out=np.full(len(names), np.nan), where=known.any(axis=0))
-    frame["sections"], frame["sections_positive"] = known.sum(axis=0), (rho > 0).sum(axis=0)
-    return frame
+def validate_traits(
+    *,
+    rois: str,
+    placed: str,
+    metrics: list[str],
+    scores_of_tiles: list[str],
+    splits: list[str],
+    table: str,
+    parquet_table: str,
+    markers: str,
+    **values: Any,
+) -> None:
+    """The same of genes with a network each, by their metrics.json and consensus/scores.parquet, in the same order.
+
+    A region's prediction is the mean over its tiles of test slides, each the mean of the rounds that may speak of it.
+    """
+    where, records = read_table(placed), [read_json(path) for path in metrics]
+    tested = {slide for path in splits for slide in _tested(read_table(path))}
+    here = where[where["slide"].isin(tested)]
+    found = {}
+    for record, path in zip(records, scores_of_tiles, strict=True):
+        if record["status"] == "ok":
+            tiles = here.merge(read_table(path), on=["slide", "row", "col"], how="left")
+            found[record["trait"]] = tiles.groupby("roi")["score"].mean()
+    predicted = pd.DataFrame(found, index=pd.Index(sorted(here["roi"].unique()), name="roi"), dtype=float)
+    names = [record["trait"] for record in records if record["status"] == "ok"]
+    compared, regions = compare_regions(predicted, where=where, rois=rois, names=names, **values)
+    write_table(compared, table)
+    write_table(compared, parquet_table)
+    write_table(regions, markers)
+
+
+def _tested(split: pd.DataFrame) -> pd.Series:
+    return split.loc[split["part"] == "test", "slide"]
 
 
 def _by_round(
@@ -151,8 +135,7 @@ def _by_round(
     ):
         if fate.code:
             continue
-        split = read_table(path)
-        tested = where[where["slide"].isin(split.loc[split["part"] == "test", "slide"])]
+        tested = where[where["slide"].isin(_tested(read_table(path)))]
         rows = _rows(tested, read_table(place), path=place)
         features = np.load(tile, mmap_mode="r")[rows["at"].to_numpy()].astype(float)
         mean = pd.DataFrame(features).groupby(rows["roi"].to_numpy()).mean()

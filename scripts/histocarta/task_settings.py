@@ -90,6 +90,10 @@ class Task(Section):
         """The ways of which there is a table of many genes, and no files of each."""
         return self.at_once()
 
+    def in_place(self) -> list[str]:
+        """The ways of which there are predictions of tiles, for regions in which expression was measured."""
+        return []
+
     def one_by_one(self) -> bool:
         """Whether each of the ``traits`` has jobs, and files, of its own."""
         return True
@@ -208,6 +212,9 @@ class Regression(Task):
 
     def gathered(self) -> list[str]:
         return self.at_once() if self.one_by_one() else self.ways()
+
+    def in_place(self) -> list[str]:
+        return self.ways() if self.one_by_one() else self.at_once()
 
     def one_by_one(self) -> bool:
         return self.genes_per_job == 1

@@ -9,7 +9,7 @@ from histocarta.files import read_table, write_json, write_table
 from histocarta.marker_scores import classes_by_quantile, slide_agreement
 from histocarta.report_page import Gallery, Table
 from histocarta.report_rois import spatial_section
-from histocarta.rois import place_rois, validate_rois
+from histocarta.rois import place_rois, validate_rois, validate_traits
 from scipy import stats
 
 WIDTH = 40  # level-0 px of a tile of 20 px at 1 µm: 0.5 µm per level-0 px
@@ -226,3 +226,29 @@ def test_a_marker_whose_genes_are_not_predicted_says_so(study):
     found = validated(study, scores={"Ki67": ["unknown"]})
     assert found.loc["Ki67", "reason"] == "no gene of it is predicted"
     assert read_table(study / "transcriptome" / "t" / "markers.parquet").empty
+
+
+def test_genes_with_a_network_each_are_held_against_the_same_regions(study):
+    """The same predictions of tiles give the same row as the heads do; a gene without a model has none."""
+    expected = validated(study)
+    features = np.load(study / "tiles.npy").astype(float)
+    places = read_table(study / "places.parquet")
+    for gene, column, sign in (("A", 0, 1), ("B", 0, 1), ("lost", 1, 1)):
+        status = "excluded" if gene == "lost" else "ok"
+        write_json({"trait": gene, "status": status}, study / f"{gene}.json")
+        # Of tiles that a round trained on something else is said, which must not count.
+        score = np.where(places["slide"] < "s10", 10 + 2 * 2 * sign * features[:, column], 1e3)
+        write_table(places.assign(score=score.astype(np.float32)), study / f"{gene}.parquet")
+    paths = {"rois": "rois.parquet", "placed": "placed.parquet", "table": "g.tsv", "parquet_table": "g.parquet"}
+    paths = {key: str(study / name) for key, name in (paths | {"markers": "m.parquet"}).items()}
+    validate_traits(
+        **paths,
+        metrics=[str(study / f"{gene}.json") for gene in ("A", "B", "lost")],
+        scores_of_tiles=[str(study / f"{gene}.parquet") for gene in ("A", "B", "lost")],
+        splits=[str(study / f"round-{number}.tsv") for number in (1, 2)],
+    )
+    found = read_table(study / "g.parquet").set_index("trait")
+    assert found.index.tolist() == ["A", "B"]
+    columns = ["slope", "p", "section_rho", "n", "groups"]
+    pd.testing.assert_frame_equal(found[columns], expected.loc[["A", "B"], columns], rtol=1e-4, check_dtype=False)
+    assert read_table(study / "m.parquet").empty
