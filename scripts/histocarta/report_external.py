@@ -13,6 +13,7 @@ from histocarta.predictions import MEAN
 from histocarta.report_page import Block, Caution, Gallery, Note, Picture, Section, Table, data_uri, number, p_text
 
 BEST, MANY = 25, 30  # Wang 2021, Fig. 2E; genes from which on two sets are drawn against each other
+FEW = 4  # genes that are drawn where none holds
 
 
 def external_section(table: str, root: str) -> Section:
@@ -32,9 +33,11 @@ def external_section(table: str, root: str) -> Section:
              number(row["offset"])]
             for row in best.to_dict("records")
         ]  # fmt: skip
-        blocks += [Table(columns, cells, folded=len(cells) > BEST // 2)]
+        title = f"The {len(cells)} genes with the smallest p" if len(tried) > len(cells) else "The genes"
+        blocks += [Table(columns, cells, title, folded=len(cells) > BEST // 2)]
         blocks += _concordance(tried, Path(table).with_name(f"regression-{way}.tsv"), other=other)
-        blocks += [_scatters(folder, best["trait"].tolist())]
+        firm = best.loc[pd.to_numeric(best["fdr"]) < Q, "trait"].tolist()
+        blocks += [_scatters(folder, firm or best["trait"].tolist()[:FEW], firm=bool(firm))]
     return Section(f"External cohort {other} (regression, {way})", blocks)
 
 
@@ -98,11 +101,15 @@ def _concordance(tried: pd.DataFrame, own: Path, *, other: str) -> list[Block]:
     return [Picture(data_uri(figures.png(figure)), f"The same genes on the training cohort's test part and in {other}")]
 
 
-def _scatters(folder: Path, names: list[str]) -> Gallery:
+def _scatters(folder: Path, names: list[str], *, firm: bool) -> Gallery:
+    """Scatters of ``names``, which hold (``firm``), or are the nearest to it."""
     scores, values = read_table(folder / "scores.parquet"), read_table(folder / "measured.parquet")
     both = scores[scores["round"] == MEAN].merge(values, on="slide", suffixes=("_score", "_value"))
     pictures = []
     for name in names:
         slides = pd.DataFrame({"part": "test", "score": both[f"{name}_score"], "value": both[f"{name}_value"]})
         pictures.append(Picture(data_uri(figures.png(fit_figures.fit_scatter(slides, trait=name))), name))
-    return Gallery(pictures, "Predicted against measured expression, the genes with the smallest p; line: equality")
+    which = (
+        f"the genes with an FDR below {Q} and the smallest p" if firm else "the genes with the smallest p; none holds"
+    )
+    return Gallery(pictures, f"Predicted against measured expression, {which}; line: equality")

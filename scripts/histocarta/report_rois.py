@@ -69,7 +69,10 @@ def variability_section(table: str) -> Section:
         "over the genes: where expression measured in place has most to find. Slides trained on are ranked too."
     )
     columns = ("slide", "part", "tiles", "mean", *genes)
-    return Section(f"Slides that vary most (regression, {way})", [Note(note), Table(columns, cells, folded=True)])
+    return Section(
+        f"Slides that vary most (regression, {way})",
+        [Note(note), Table(columns, cells, f"The {len(cells)} slides that vary most", folded=True)],
+    )
 
 
 def _coefficients(genes: pd.DataFrame) -> Figure:
