@@ -76,9 +76,11 @@ rule score_genes:
         manifest=MANIFEST,
         models=collect(f"{JOB}/models.zip", round=ROUNDS, allow_missing=True),
         sidecars=collect(f"{JOB}/models.json", round=ROUNDS, allow_missing=True),
+        placed=placed_rois_of_regression,
     output:
         scores="<cohort>/transcriptome/per-gene/scores/job-{job}.parquet",
         fates="<cohort>/transcriptome/per-gene/scores/job-{job}.json",
+        regions="<cohort>/transcriptome/per-gene/regions/job-{job}.parquet",
     log:
         "<cohort>/logs/score_genes/job-{job}.log",
     benchmark:
@@ -138,3 +140,36 @@ rule gather_jobs:
         version=VERSION["genes_predicted"],
     script:
         "../scripts/gather_jobs.py"
+
+
+rule validate_jobs:
+    input:
+        rois=rois_of_cohort,
+        placed=placed_rois_of_regression,
+        regions=collect("<cohort>/transcriptome/per-gene/regions/job-{job}.parquet", job=JOBS, allow_missing=True),
+        genes="<cohort>/transcriptome/per-gene/genes.tsv",
+        splits=SPLITS,
+    output:
+        table=report(
+            "<cohort>/tables/spatial-per-gene.tsv",
+            caption="captions/spatial.rst",
+            category="Spatial validation",
+            labels={"way": "per-gene"},
+        ),
+        parquet_table="<cohort>/tables/spatial-per-gene.parquet",
+        markers="<cohort>/transcriptome/per-gene/markers.parquet",
+    log:
+        "<cohort>/logs/validate_rois/per-gene.log",
+    benchmark:
+        "<cohort>/benchmarks/validate_rois/per-gene.txt"
+    conda:
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        values=roi_values_of_cohort,
+        standardise=REGRESSION.labels.standardise,
+        probe_sum=STUDY.choice("probe_sum"),
+        version=VERSION["rois"],
+    script:
+        "../scripts/validate_jobs.py"

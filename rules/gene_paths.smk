@@ -156,6 +156,12 @@ def rois_of_cohort(wildcards):
     return STUDY.cohorts[wildcards.cohort].rois
 
 
+def placed_rois_of_regression(wildcards):
+    """The regions' tiles in the layout of the regression, where the cohort has regions."""
+    layout = STUDY.tasks["regression"].layout
+    return f"results/{wildcards.cohort}/{layout}/rois.parquet" if rois_of_cohort(wildcards) else []
+
+
 def roi_values_of_cohort(wildcards):
     """How what the cohort's regions measure is made comparable."""
     values = STUDY.cohorts[wildcards.cohort].roi_values
@@ -165,7 +171,7 @@ def roi_values_of_cohort(wildcards):
 
 def spatial_tables_of_cohort(wildcards):
     """How far genes are predicted in place, where the cohort has regions and the study such ways."""
-    ways = [way for task in STUDY.tasks.values() for way in task.in_place()]
+    ways = [way for task in STUDY.tasks.values() for way in task.ways()]
     tables = collect("results/{cohort}/tables/spatial-{way}.tsv", cohort=wildcards.cohort, way=ways)
     return tables if rois_of_cohort(wildcards) else []
 

@@ -1,6 +1,6 @@
 # Reads:  the consensus of every listed gene, each with jobs of its own (training.smk).
 # Writes: transcriptome/per-gene/: the same tables as gene_jobs.smk's, which stands here where jobs train many genes each; and
-#         tables/spatial-per-gene: how far they are predicted in place (jobs of many genes keep no predictions of tiles).
+#         tables/spatial-per-gene: how far they are predicted in place.
 
 
 rule gather_genes:
@@ -33,7 +33,7 @@ rule gather_genes:
 rule validate_traits:
     input:
         rois=rois_of_cohort,
-        placed=f"<cohort>/{STUDY.tasks['regression'].layout}/rois.parquet",
+        placed=placed_rois_of_regression,
         metrics=collect(
             "<cohort>/traits/{trait}/regression/consensus/metrics.json", trait=traits_of_regression, allow_missing=True
         ),

@@ -24,8 +24,13 @@ def score_genes(
     gpus: int = 1,
     require_gpu: bool = True,
     threads: int | None = None,
+    placed: str | list[str] = (),
+    regions: str | None = None,
 ) -> None:
     """Write each slide's mean prediction (in units of what was learnt) of one job's genes, in all rounds.
+
+    placed : the tiles of regions in which expression was measured (:func:`histocarta.rois.place_rois`), if any;
+    ``regions`` then holds their mean predictions: round, roi, and a column per gene.
 
     models, sidecars : what :func:`histocarta.gene_jobs.train_genes` writes in every round. ``scores``: round, slide,
     n_tiles, and a column per gene, NaN where it has no network; ``fates``: what became of each gene in each round, and
@@ -33,14 +38,18 @@ def score_genes(
     Errors are those of :func:`histocarta.inference.score_tiles`.
     """
     slides = _make_ready(manifest, gpus=gpus, require_gpu=require_gpu, threads=threads)
-    told, tables = {"models_sha256": [sha256(path) for path in models], "genes": []}, []
+    told, tables, parts = {"models_sha256": [sha256(path) for path in models], "genes": []}, [], []
+    where = read_table(placed) if placed else None
     for archive, sidecar in zip(models, sidecars, strict=True):
         facts = read_json(sidecar)
         names = [gene["trait"] for gene in facts["genes"] if gene["status"] == "ok"]
-        means = np.zeros((len(slides), 0), np.float32)
+        means, inside = np.zeros((len(slides), 0), np.float32), pd.DataFrame()
         if names:
             with unpacked(archive, names=names, near=scores) as paths:
-                means = score_means(slides, paths, batch=batch, precision=precision)
+                places, values = score_all(slides, paths, batch=batch, precision=precision)
+            means = mean_by_slide(slides, places, values)
+            inside = mean_by_region(slides, places, values, where=where, names=names)
+        parts.append(inside.assign(round=facts["round"]))
         tables.append(
             slides[["slide", "n_tiles"]].assign(round=facts["round"]).join(pd.DataFrame(means, columns=names))
         )
@@ -48,6 +57,8 @@ def score_genes(
         told["genes"] += [{"round": facts["round"]} | {key: gene[key] for key in keys} for gene in facts["genes"]]
     write_table(pd.concat(tables, ignore_index=True), scores)
     write_json(told, fates)
+    if regions:
+        write_table(pd.concat(parts, ignore_index=True), regions)
 
 
 def score_gene(
@@ -72,7 +83,9 @@ def score_gene(
     usable = [facts["status"] == "ok" and holds_model(path) for path in models]
     chosen = [path for path, use in zip(models, usable, strict=True) if use]
     rows = slides[["slide", "n_tiles"]]
-    means = score_means(slides, chosen, batch=batch, precision=precision).T if chosen else np.zeros((0, len(slides)))
+    means = np.zeros((0, len(slides)))
+    if chosen:
+        means = mean_by_slide(slides, *score_all(slides, chosen, batch=batch, precision=precision)).T
     scale = facts.get("scale") or UNSCALED
     tables = [
         rows.assign(round=number, **{trait: column * scale["sd"] + scale["mean"]})
@@ -91,13 +104,31 @@ def _make_ready(manifest: str, *, gpus: int, require_gpu: bool, threads: int | N
     return slides
 
 
-def score_means(slides: pd.DataFrame, paths: list[str], *, batch: int, precision: str) -> np.ndarray:
-    """float32, slides × models: the mean score of each slide's tiles, which are read and decoded once for all."""
+def score_all(slides: pd.DataFrame, paths: list[str], *, batch: int, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """Place (number of the slide, row, col) of every tile, and its scores: float32, tiles × models; decoded once."""
     score, size = load_scorer(paths, precision=precision)
     places, values = score_slides(slides, score, size=size, batch=batch)
     if not np.isfinite(values).all():
         wrong = int((~np.isfinite(values)).any(axis=0).sum())
         raise ArithmeticError(f"I-NAN scores of {wrong} of {len(paths)} genes are not numbers; train them again")
+    return places, values
+
+
+def mean_by_slide(slides: pd.DataFrame, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """float32, slides × models: the mean of each slide's tiles."""
     starts = np.flatnonzero(np.diff(places[:, 0], prepend=-1))
     sums = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
     return (sums / slides["n_tiles"].to_numpy()[:, None]).astype(np.float32)
+
+
+def mean_by_region(
+    slides: pd.DataFrame, places: np.ndarray, values: np.ndarray, *, where: pd.DataFrame | None, names: list[str]
+) -> pd.DataFrame:
+    """roi and a column per model: the mean of each region's tiles; ``where``: roi, slide, row and col of them."""
+    if where is None:
+        return pd.DataFrame()
+    tiles = pd.DataFrame(places[:, 1:], columns=["row", "col"]).assign(at=np.arange(len(places)))
+    tiles["slide"] = slides["slide"].to_numpy()[places[:, 0]]
+    inside = where.merge(tiles, on=["slide", "row", "col"])
+    means = pd.DataFrame(values[inside["at"].to_numpy()], columns=names).groupby(inside["roi"].to_numpy()).mean()
+    return means.rename_axis("roi").reset_index()

@@ -113,6 +113,38 @@ def validate_traits(
     write_table(regions, markers)
 
 
+def validate_jobs(
+    *,
+    rois: str,
+    placed: str,
+    regions: list[str],
+    genes: str,
+    splits: list[str],
+    table: str,
+    parquet_table: str,
+    markers: str,
+    standardise: bool,
+    **values: Any,
+) -> None:
+    """The same of genes that were trained in jobs of many, by their regions' means (:mod:`histocarta.gene_scores`)."""
+    where, told = read_table(placed), read_table(genes)
+    told = told[told["status"] == "ok"].astype({"mean": float, "sd": float}).set_index("trait")
+    scale = told if standardise else told.assign(**UNSCALED)
+    slide = where.drop_duplicates("roi").set_index("roi")["slide"]
+    tested = [set(_tested(read_table(path))) for path in splits]
+    found = []
+    for part in map(read_table, regions):
+        for number, rows in part.groupby("round"):
+            rows = rows[slide.loc[rows["roi"]].isin(tested[int(number) - 1]).to_numpy()]
+            found.append(rows.drop(columns="round").set_index("roi").dropna(axis=1, how="all"))
+    predicted = pd.concat(found).groupby(level=0).mean() if found else pd.DataFrame()
+    predicted = predicted * scale.loc[predicted.columns, "sd"] + scale.loc[predicted.columns, "mean"]
+    compared, inside = compare_regions(predicted, where=where, rois=rois, names=told.index.tolist(), **values)
+    write_table(compared, table)
+    write_table(compared, parquet_table)
+    write_table(inside, markers)
+
+
 def _tested(split: pd.DataFrame) -> pd.Series:
     return split.loc[split["part"] == "test", "slide"]
 

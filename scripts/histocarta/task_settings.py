@@ -90,8 +90,8 @@ class Task(Section):
         """The ways of which there is a table of many genes, and no files of each."""
         return self.at_once()
 
-    def in_place(self) -> list[str]:
-        """The ways of which there are predictions of tiles, for regions in which expression was measured."""
+    def ways(self) -> list[str]:
+        """How genes are predicted, of a task that has several ways."""
         return []
 
     def one_by_one(self) -> bool:
@@ -213,9 +213,6 @@ class Regression(Task):
     def gathered(self) -> list[str]:
         return self.at_once() if self.one_by_one() else self.ways()
 
-    def in_place(self) -> list[str]:
-        return self.ways() if self.one_by_one() else self.at_once()
-
     def one_by_one(self) -> bool:
         return self.genes_per_job == 1
 
@@ -223,7 +220,7 @@ class Regression(Task):
         return list(self.transcriptome.ways) if self.transcriptome else []
 
     def ways(self) -> list[str]:
-        """How genes are predicted: with a network each, or many at once."""
+        """With a network each, or many at once."""
         return [*(["per-gene"] if self.traits else []), *self.at_once()]
 
     def tables(self) -> list[str]:

@@ -12,6 +12,7 @@ from histocarta.gene_jobs import genes_of_job, train_genes
 from histocarta.gene_scores import score_gene, score_genes
 from histocarta.models import load_model, save_no_model
 from histocarta.predictions import gather_jobs
+from histocarta.rois import validate_jobs
 from learning_kit import MODEL, TRAINING, make_study, outputs_in, read_member
 
 NAMES = ["one", "two", "three"]
@@ -190,6 +191,43 @@ def test_the_table_of_all_jobs_holds_every_gene_on_the_scale_of_its_expression(s
     tiles = gene_jobs.pipeline.ordered_batches(slides, size=16, batch=8).map(lambda tile, _: tile)
     expected = model.predict(tiles, verbose=0).reshape(16, 12).mean(axis=1) * 2 + 5
     assert mean.loc[slides["slide"], "two"].to_numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_regions_are_predicted_by_the_mean_of_their_tiles_in_rounds_that_tested_them(study, together, tmp_path):
+    """Regions of two tiles each on every slide; the one on a test slide counts, on the scale of the expression."""
+    slides = read_table(study["manifest"])["slide"]
+    where = pd.DataFrame({"roi": np.repeat(np.arange(16), 2), "slide": np.repeat(slides, 2), "section": "x"})
+    where = where.assign(row=np.tile([0, 1], 16), col=np.tile([3, 0], 16))
+    write_table(where, tmp_path / "placed.parquet")
+    score_genes(
+        manifest=study["manifest"], models=[together["models"]], sidecars=[together["sidecar"]],
+        scores=str(tmp_path / "s.parquet"), fates=str(tmp_path / "s.json"), batch=8, precision="float32",
+        placed=str(tmp_path / "placed.parquet"), regions=str(tmp_path / "regions.parquet"),
+    )  # fmt: skip
+    found = read_table(tmp_path / "regions.parquet").set_index("roi")
+    assert list(found) == [*NAMES, "round"] and len(found) == 16
+    with model_archives.unpacked(together["models"], names=["two"], near=tmp_path / "x") as (path,):
+        model = load_model(path)
+    whole = read_table(study["manifest"]).assign(n_tiles=12)
+    tiles = gene_jobs.pipeline.ordered_batches(whole, size=16, batch=8).map(lambda tile, _: tile)
+    scores = model.predict(tiles, verbose=0)[:, 0].reshape(16, 12)
+    np.testing.assert_allclose(found["two"], scores[:, [3, 5]].mean(axis=1), atol=1e-5)  # a row holds five tiles
+    rng = np.random.default_rng(0)
+    rois = pd.DataFrame({"slide": slides, "section": [f"x{n % 2}" for n in range(16)], "x_px": 0.0, "y_px": 0.0})
+    truth = 2 * scores[:, [3, 5]].mean(axis=1) + 5
+    write_table(rois.assign(two=truth + rng.normal(0, 1e-3, 16)), tmp_path / "rois.parquet")
+    write_table(where.assign(section=rois["section"].repeat(2).to_numpy()), tmp_path / "placed.parquet")
+    split = read_table(study["split"]).assign(part=["test"] * 12 + ["train"] * 4)
+    write_table(split, tmp_path / "split.tsv")
+    files = {"table": "t.tsv", "parquet_table": "t.parquet", "markers": "m.parquet"}
+    validate_jobs(
+        rois=str(tmp_path / "rois.parquet"), placed=str(tmp_path / "placed.parquet"),
+        regions=[str(tmp_path / "regions.parquet")], genes=study["genes"], splits=[str(tmp_path / "split.tsv")],
+        **{key: str(tmp_path / name) for key, name in files.items()}, standardise=True,
+    )  # fmt: skip
+    table = read_table(tmp_path / "t.parquet").set_index("trait")
+    assert table.index.tolist() == NAMES and table.loc["two", "n"] == 12
+    assert table.loc["two", "slope"] == pytest.approx(1.0, abs=0.02) and table.loc["one", "reason"]
 
 
 def test_a_gene_without_any_model_is_named_with_its_reason(study, tmp_path):
