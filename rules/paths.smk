@@ -96,8 +96,9 @@ def manifest_to_split(layout):
 
 
 def one_slide_of_cohort(wildcards):
-    """Whether a patient of the cohort keeps one slide only."""
-    return STUDY.cohorts[wildcards.cohort].one_slide
+    """Whether a patient keeps one slide only; where a layout keeps to a region, it is chosen by the tiles in that."""
+    sources = {layout.of for layout in STUDY.layouts.values()}
+    return STUDY.cohorts[wildcards.cohort].one_slide and wildcards.layout not in sources
 
 
 def sheet_of_batches(wildcards):

@@ -345,6 +345,7 @@ def test_a_layout_of_a_region_takes_its_tiles_after_the_classifier_has_scored_th
         study["cohorts"]["tiny"]["annotations"] = "data/annotations.tsv"
         far = study["cohorts"]["tiny"] | {"external_to": "tiny"}
         study["cohorts"]["far"] = {key: far[key] for key in ("slides", "expression", "external_to")}
+        del study["tasks"]["extremes"], study["heterogeneity"]
 
     folder = write_study(tmp_path / "study", change=in_tumour)
     (folder / "data" / "annotations.tsv").write_text("slide\tfile\nS1-1\tdata/S1-1.geojson\n")

@@ -131,7 +131,14 @@ def _one_slide(study: Study) -> list[str]:
     used: dict[str, set[str]] = {}
     for task in study.tasks.values():
         used.setdefault(task.scheme, set()).add(task.layout)
-    return [
+    sources = {layout.of for layout in study.layouts.values()}
+    both = [
+        f"Expected tasks.{name} on a layout that keeps to a region where a cohort has one_slide, found {task.layout}, "
+        "whose slides are chosen from later, by their tiles in the region; give it a layout of its own"
+        for name, task in study.tasks.items()
+        if name != "regions" and task.layout in sources and any(c.one_slide for c in study.cohorts.values())
+    ]
+    return both + [
         f"Expected one layout for splits.{scheme} where a cohort has one_slide, found {', '.join(sorted(layouts))}; "
         "give each layout a scheme of its own, or exclude the other slides in the sheet"
         for scheme, layouts in used.items()

@@ -118,8 +118,10 @@ def choose_tiles(
     n_tiles = write_shard(shard, (tile for tile in read_shard(source_shard) if tile[:2] in wanted))
     counts = facts["counts"] | {"elsewhere": int((kept & ~here).sum())}
     if facts["status"] == "ok" and not n_tiles:
-        best = f", the best scores {np.nanmax(score):.2g}" if len(found) else ""
-        why = f"{facts['slide']}: none of {facts['n_tiles']} tiles is in region {region} ({min_score:g} or more{best})"
+        why = f"{facts['slide']}: no tile is scored, as the layout that they are taken from leaves it out"
+        if len(found):
+            best = f"{min_score:g} or more, the best scores {np.nanmax(score):.2g}"
+            why = f"{facts['slide']}: none of {facts['n_tiles']} tiles is in region {region} ({best})"
         facts |= {"status": "excluded", "code": "T-REGION", "reason": why}
         print(f"T-REGION {why}", file=sys.stderr)
     write_table(grid, sites)

@@ -423,6 +423,19 @@ def test_regions_that_nobody_could_find_are_refused(small, change, said):
     assert said in problems_of(small)
 
 
+def test_one_slide_of_a_patient_is_chosen_by_its_tiles_in_the_region(small):
+    """The layout that its tiles are taken from keeps all slides; a task that reads it would see two of a patient."""
+    regions(small)["cohorts"]["one"]["one_slide"] = True
+    small["layouts"]["whole"] = {}
+    small["tasks"]["extremes"].update(layout="whole", scheme="other")
+    small["splits"]["other"] = {}
+    assert read_study(small).cohorts["one"].one_slide
+    small["tasks"]["extremes"]["layout"] = "grid"
+    assert "Expected tasks.extremes on a layout that keeps to a region where a cohort has one_slide" in problems_of(
+        small
+    )
+
+
 def test_the_split_of_a_scheme_that_both_use_is_that_of_all_tissue(small):
     """Tiles of a region are chosen by a classifier that needs the split: the region's own tiles cannot decide it."""
     small["tasks"]["regression"] = REGRESSION | {"layout": "inside"}

@@ -342,3 +342,16 @@ def test_without_a_classifier_or_a_score_nothing_is_chosen(tmp_path):
     write_table(table.drop(index=3), arguments["scores"])
     with pytest.raises(InputError, match=r"Expected a score of all 15 tiles of s .*found 14; score the tiles again"):
         choose_tiles(**arguments)
+
+
+def test_a_slide_that_was_left_out_before_is_left_out_again(tmp_path):
+    """A copy of another slide, say: its tiles were cut, and nobody scored them."""
+    arguments = source(tmp_path)
+    table = read_table(arguments["scores"])
+    write_table(table[table["slide"] != "s"], arguments["scores"])
+    choose_tiles(**arguments)
+    facts = read_json(arguments["summary"])
+    assert facts["code"] == "T-REGION" and facts["reason"].endswith(
+        "as the layout that they are taken from leaves it out"
+    )
+    assert facts["counts"]["elsewhere"] == 15
