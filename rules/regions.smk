@@ -45,7 +45,7 @@ rule label_regions:
     pathvars:
         trait=OF_REGION,
     conda:
-        "../envs/slides.yaml"
+        "../envs/statistics.yaml"
     params:
         trait="{trait}",
         settings=labelling_of_region,

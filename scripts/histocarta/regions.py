@@ -1,15 +1,11 @@
-"""Which tiles lie inside a marked region and which outside: labels of tiles, and the tiles that a layout keeps to."""
-
-import sys
+"""Which tiles lie inside a marked region and which outside, for a classifier to learn from."""
 
 import numpy as np
 import pandas as pd
 
 from histocarta.annotations import PLACE
 from histocarta.errors import InputError, nearest
-from histocarta.files import read_json, read_table, sha256, write_json, write_table
-from histocarta.tilestore import read_shard, write_shard
-from histocarta.tiling import draw_sites
+from histocarta.files import read_table, write_json, write_table
 from histocarta.versions import VERSION
 
 MOST = 0.5  # a tile is of the class that covers at least half of it
@@ -71,60 +67,3 @@ def label_regions(
         "status": "excluded" if code else "ok", "code": code, "reason": reason, "version": VERSION["regions"],
     }  # fmt: skip
     write_json(record, summary)
-
-
-def choose_tiles(
-    *,
-    scores: str,
-    metrics: str,
-    source_sites: str,
-    source_shard: str,
-    source_summary: str,
-    survey: str,
-    thumbnail: str,
-    sites: str,
-    shard: str,
-    summary: str,
-    picture: str,
-    region: str,
-    min_score: float,
-) -> None:
-    """Write a slide's tiles that lie in a region, of those of another layout (``source_…``): the same pixels, copied.
-
-    scores : slide, row, col and score of the region's classifier. metrics : whether there is one.
-    A kept tile that scores less than ``min_score`` becomes "elsewhere"; a slide without any other is left out
-    (T-REGION). Copies, so that whoever reads a layout finds a shard of all its tiles and nothing else.
-    Raises InputError where the region has no classifier, or a tile has no score.
-    """
-    told = read_json(metrics)
-    if told["status"] != "ok":
-        raise InputError(
-            f"Expected a classifier of region {region}, found it excluded ({told['code']}: {told['reason']}); annotate "
-            "more slides, or let the tasks read a layout of all tissue"
-        )
-    facts, record, grid = read_json(source_summary), read_json(survey), read_table(source_sites)
-    found = read_table(scores)
-    found = found.loc[found["slide"] == facts["slide"], ["row", "col", "score"]]
-    grid = grid.merge(found, on=["row", "col"], how="left", validate="one_to_one")
-    score, kept = grid["score"].to_numpy(), grid["kept"].to_numpy()
-    if (kept & np.isnan(score)).any() and len(found):
-        raise InputError(
-            f"Expected a score of all {int(kept.sum())} tiles of {facts['slide']} in {scores}, found "
-            f"{int((kept & ~np.isnan(score)).sum())}; score the tiles again"
-        )
-    here = kept & (score >= min_score)  # a slide that was excluded after tiling has no scores
-    grid = grid.assign(kept=here, reason=np.where(kept & ~here, "elsewhere", grid["reason"]))
-    wanted = set(zip(grid.loc[here, "row"], grid.loc[here, "col"], strict=True))
-    n_tiles = write_shard(shard, (tile for tile in read_shard(source_shard) if tile[:2] in wanted))
-    counts = facts["counts"] | {"elsewhere": int((kept & ~here).sum())}
-    if facts["status"] == "ok" and not n_tiles:
-        why = f"{facts['slide']}: no tile is scored, as the layout that they are taken from leaves it out"
-        if len(found):
-            best = f"{min_score:g} or more, the best scores {np.nanmax(score):.2g}"
-            why = f"{facts['slide']}: none of {facts['n_tiles']} tiles is in region {region} ({best})"
-        facts |= {"status": "excluded", "code": "T-REGION", "reason": why}
-        print(f"T-REGION {why}", file=sys.stderr)
-    write_table(grid, sites)
-    draw_sites({name: grid[name].to_numpy() for name in grid}, record, thumbnail=thumbnail, picture=picture)
-    facts |= {"n_tiles": n_tiles, "counts": counts, "sha256": sha256(shard), "region": region, "min_score": min_score}
-    write_json(facts, summary)

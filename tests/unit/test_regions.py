@@ -9,7 +9,8 @@ from histocarta.annotation_sheets import annotation_files, read_annotations
 from histocarta.annotations import place_annotations
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json, write_table
-from histocarta.regions import choose_tiles, label_regions
+from histocarta.region_tiles import choose_tiles
+from histocarta.regions import label_regions
 from histocarta.tile_scores import average_tiles
 from histocarta.tilestore import read_shard, write_shard
 from PIL import Image
