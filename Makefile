@@ -76,9 +76,11 @@ recovery: .venv/ready $(COHORTS:%=data/recovery-%/slides.tsv)
 	$(BIN)/python -m histocarta.recovery --study $(SEEDS:%=results/recovery-%) --truth $(SEEDS:%=data/recovery-%) \
 		--table benchmarks/recovery.tsv
 
-# An hour and more: a small study killed at a hundred points and started again, against the same study in one go.
+# Two hours: a small study killed at a hundred points and started again, against the same study in one go; and on SLURM
+# (Debian's slurm-wlm and munge, as root) its driver alone at ten.
 soak: .venv/ready
 	KILLS=100 $(BIN)/python -m pytest -m slow tests/workflow/test_killed.py
+	KILLS=100 $(BIN)/python -m pytest -m slow tests/cluster/test_interrupted.py -k killed_driver
 
 # The bulk-expression side alone, on the real table of 515 lung adenocarcinoma slides: sheets, survival baselines,
 # differential expression and gene sets.
