@@ -10,7 +10,6 @@ from cluster_runs import LOG, STEPS, Run, ids, weights
 from slurm_kit import wait_until
 from workflow_kit import LONGEST
 
-
 # After how many validations the driver is killed; all of them with make soak.
 DRIVER_KILLS = [1, 2, 4, 6, 8, 10, 12, 14, 17, 20] if "KILLS" in os.environ else [1, 10, 20]
 
