@@ -16,8 +16,16 @@ def annotation_files_of_cohort(wildcards):
 
 
 def labelling_of_region(wildcards):
-    """How the annotations become labels of one region."""
-    return STUDY.tasks["regions"].labelling(wildcards.trait)
+    """What tiles that nobody marked teach of a region of the study."""
+    task = STUDY.tasks["regions"]
+    if wildcards.trait not in task.traits:
+        raise InputError(f"Expected one of the regions {', '.join(task.traits)}, found {wildcards.trait}")
+    return {"unmarked": task.unmarked}
+
+
+def manifest_of_source(wildcards):
+    """The manifest of the layout whose tiles a layout keeps."""
+    return f"results/{wildcards.cohort}/{STUDY.layouts[wildcards.layout].of}/manifest.tsv"
 
 
 def choice_of_layout(wildcards):

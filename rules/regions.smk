@@ -22,9 +22,12 @@ rule place_annotations:
     benchmark:
         "<cohort>/benchmarks/place_annotations.txt"
     conda:
-        "../envs/slides.yaml"
+        "../envs/statistics.yaml"
+    resources:
+        mem_mb=4000,
     params:
         slides=slides_of_cohort,
+        regions=REGIONS.members(),
         version=VERSION["regions"],
     script:
         "../scripts/place_annotations.py"
@@ -87,6 +90,7 @@ rule choose_tiles:
     input:
         scores=scores_of_region,
         metrics=metrics_of_region,
+        source_manifest=manifest_of_source,
         source_sites=f"<cohort>/slides/{{slide}}/{REGIONS.layout}/sites.parquet",
         source_shard=f"<cohort>/slides/{{slide}}/{REGIONS.layout}/tiles.tfrecord",
         source_summary=f"<cohort>/slides/{{slide}}/{REGIONS.layout}/tiles.json",
@@ -107,7 +111,7 @@ rule choose_tiles:
     benchmark:
         "<cohort>/benchmarks/choose_tiles/{slide}/{layout}.txt"
     wildcard_constraints:
-        layout="|".join(name for name, layout in STUDY.layouts.items() if layout.of) or "none",
+        layout="|".join(name for name, layout in STUDY.layouts.items() if layout.of) or "-",  # no layout is called so
     conda:
         "../envs/slides.yaml"
     params:

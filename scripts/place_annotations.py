@@ -8,4 +8,5 @@ with recorded(snakemake.log[0]):
         **snakemake.input,
         **snakemake.output,
         slides=snakemake.params.slides,
+        regions=snakemake.params.regions,
     )

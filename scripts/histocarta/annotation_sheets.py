@@ -1,5 +1,6 @@
 """What a sheet of annotations holds: a GeoJSON per slide, or spots with a class."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +25,7 @@ def read_annotations(path: str | Path) -> pd.DataFrame:
         problems += [
             f"line {line}, column {name}: expected level-0 pixels, found {row[name]!r}{decimal_hint(row[name])}"
             for name in ("x_px", "y_px")
-            if chosen is SPOTS and row[name] and not is_number(row[name])
+            if chosen is SPOTS and row[name] and not (is_number(row[name]) and math.isfinite(float(row[name])))
         ]
     fail(problems, path=path, what="annotations")
     kinds = {} if chosen is FILES else {"x_px": float, "y_px": float}

@@ -1,7 +1,7 @@
 """What was marked on slides, by a pathologist or spot by spot, and how much of every tile each class covers."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,22 @@ FINE = 8  # points per side of a tile that are looked at: shares of its area to 
 
 
 def place_annotations(
-    *, annotations: str, slides: list[str], sites: list[str], placed: str, files: list[str] | None = None
+    *,
+    annotations: str,
+    slides: list[str],
+    sites: list[str],
+    placed: str,
+    regions: Mapping[str, Sequence[str]],
+    files: list[str] | None = None,
 ) -> None:
-    """Write how much of every kept tile each class covers.
+    """Write how much of every kept tile each region, and each class, covers.
 
     annotations : a sheet of :mod:`histocarta.annotation_sheets`: a GeoJSON of polygons in level-0 px with their class
-    for each slide (as QuPath exports them), or spots. files : the GeoJSON files, named for the workflow's sake.
-    ``placed`` : slide, row, col, annotated (whether the slide is in the sheet), and a column per class: the share of
-    the tile's area that its polygons cover, or of the spots on the tile that are of it. Rows are in the shards' order.
+    for each slide (as QuPath exports them), or spots. regions : their names and classes. files : the GeoJSON files,
+    named for the workflow's sake.
+    ``placed`` : slide, row, col, annotated (whether the slide is in the sheet), per region ``in …`` and ``outside …``,
+    and a column per class: the share of the tile's area that its polygons cover, overlaps once, or of the spots on the
+    tile that are of it. Outside is what other classes cover and the region does not. Rows are in the shards' order.
     Raises InputError for other columns, a slide that the cohort lacks, or a file that is no GeoJSON of polygons.
     """
     table = read_annotations(annotations)
@@ -40,20 +48,51 @@ def place_annotations(
         grid = read_table(grids[slide])
         kept = grid[grid["kept"]].reset_index(drop=True)
         rows = kept[["row", "col"]].assign(slide=slide, annotated=slide in marked)
-        shares = _shares(marked[slide], grid, kept) if slide in marked and len(kept) else {}
+        shares = _shares(marked[slide], grid, kept, regions=regions) if slide in marked and len(kept) else {}
         found.append(rows.assign(**{name: share.astype(np.float32) for name, share in shares.items()}))
     every = pd.concat(found, ignore_index=True)
-    classes = sorted(set(every.columns) - set(PLACE))
-    every[classes] = every[classes].fillna(0.0)
-    write_table(every[[*PLACE, *classes]], placed)
+    own = [column for name in regions for column in columns_of(name)]
+    classes = sorted(set(every.columns) - {*PLACE, *own})
+    every = every.reindex(columns=[*PLACE, *own, *classes])
+    every[[*own, *classes]] = every[[*own, *classes]].fillna(0.0)
+    write_table(every, placed)
 
 
-def _shares(marked: pd.DataFrame, grid: pd.DataFrame, kept: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    """By class, its share in each of the ``kept`` tiles of one slide."""
+def columns_of(region: str) -> tuple[str, str]:
+    """Columns of ``placed`` that say how much of a tile lies in a region, and how much is marked as something else."""
+    return f"in {region}", f"outside {region}"
+
+
+def _shares(
+    marked: pd.DataFrame, grid: pd.DataFrame, kept: pd.DataFrame, *, regions: Mapping[str, Sequence[str]]
+) -> Mapping[str, np.ndarray]:
+    """By class and by :func:`columns_of` regions, the share in each of the ``kept`` tiles of one slide."""
     if "file" in marked:
         shapes = [shape for path in marked["file"] for shape in read_polygons(path)]
-        return _covered(shapes, grid, kept)
-    return _counted(marked, kept)
+        masks, tile_shares = _painted(shapes, grid)
+    else:
+        masks, tile_shares = _counted(marked, kept)
+    wrong = [name for name in masks if name in {*PLACE, *(one for region in regions for one in columns_of(region))}]
+    if wrong:
+        raise InputError(
+            f"Expected classes of tissue in the annotations, found {wrong[0]!r}, a word of ours; rename it"
+        )
+    found = {name: tile_shares(mask, kept) for name, mask in masks.items()}
+    for region, classes in regions.items():
+        inside = _union([mask for name, mask in masks.items() if name in classes])
+        others = _union([mask for name, mask in masks.items() if name not in classes])
+        for column, mask in zip(columns_of(region), (inside, _without(others, inside)), strict=True):
+            if mask is not None:
+                found[column] = tile_shares(mask, kept)
+    return found
+
+
+def _union(masks: list[np.ndarray]) -> np.ndarray | None:
+    return np.any(masks, axis=0) if masks else None
+
+
+def _without(mask: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    return mask if mask is None or other is None else mask & ~other
 
 
 def read_polygons(path: str) -> Iterator[tuple[str, list[np.ndarray]]]:
@@ -68,81 +107,108 @@ def read_polygons(path: str) -> Iterator[tuple[str, list[np.ndarray]]]:
     except ValueError as error:
         raise InputError(f"Expected GeoJSON in {path}, found what cannot be read: {error}") from error
     features = content.get("features", [content]) if isinstance(content, dict) else content
+    if not isinstance(features, list):
+        raise InputError(f"Expected GeoJSON features in {path}, found {type(features).__name__}; export it again")
     for number, feature in enumerate(features, start=1):
-        if not isinstance(feature, dict) or "geometry" not in feature:
+        if not isinstance(feature, dict) or not isinstance(feature.get("geometry"), dict):
             raise InputError(f"Expected GeoJSON features in {path}, found something else at number {number}")
-        name = _class_of(feature.get("properties") or {})
+        name = _class_of(feature.get("properties"))
         if not name:
             continue
-        kind, corners = (feature["geometry"] or {}).get("type"), (feature["geometry"] or {}).get("coordinates")
+        kind, corners = feature["geometry"].get("type"), feature["geometry"].get("coordinates")
         if kind not in ("Polygon", "MultiPolygon"):
             raise InputError(
                 f"Expected a Polygon or MultiPolygon of class {name} in {path}, found {kind} at feature {number}; draw "
                 "an area, or take its class away"
             )
-        for polygon in [corners] if kind == "Polygon" else corners:
-            try:
-                yield name, [np.array(ring, np.float64).reshape(len(ring), -1)[:, :2] for ring in polygon]
-            except (TypeError, ValueError, IndexError) as error:
-                raise InputError(f"Expected rings of x, y in {path}, found others at feature {number}") from error
+        try:
+            polygons = [[_ring(ring) for ring in polygon] for polygon in ([corners] if kind == "Polygon" else corners)]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"Expected rings of x, y in {path}, found others at feature {number}") from error
+        yield from ((name, rings) for rings in polygons)
 
 
-def _class_of(properties: Mapping[str, Any]) -> str:
+def _ring(corners: Any) -> np.ndarray:
+    """Corners x 2; ValueError for what is no ring (GeoJSON may give heights as well)."""
+    ring = np.array(corners, np.float64)
+    if ring.ndim != 2 or ring.shape[0] < 3 or ring.shape[1] < 2 or not np.isfinite(ring[:, :2]).all():
+        raise ValueError("no ring")
+    return ring[:, :2]
+
+
+def _class_of(properties: Any) -> str:
     """The class of a feature, or a blank."""
-    found = properties.get("classification", properties.get("class"))
+    if not isinstance(properties, dict):
+        return ""
+    found = properties.get("classification") or properties.get("class")
     return str((found.get("name") if isinstance(found, dict) else found) or "")
 
 
-def _covered(
-    shapes: list[tuple[str, list[np.ndarray]]], grid: pd.DataFrame, kept: pd.DataFrame
-) -> Mapping[str, np.ndarray]:
-    """The share of each kept tile's area that lies in polygons of each class."""
-    width = float(grid["width_px"].iloc[0])
-    origin = _origin(grid)
+def _painted(
+    shapes: list[tuple[str, list[np.ndarray]]], grid: pd.DataFrame
+) -> tuple[Mapping[str, np.ndarray], Callable[[np.ndarray, pd.DataFrame], np.ndarray]]:
+    """Of each class which points of the slide's lattice it covers, and how such points become shares of tiles."""
+    width, origin = float(grid["width_px"].iloc[0]), _origin(grid)
     rows, cols = int(grid["row"].max()) + 1, int(grid["col"].max()) + 1
     masks: dict[str, np.ndarray] = {}
     for name, rings in shapes:
-        inside = _inside(rings, origin=origin, step=width / FINE, shape=(rows * FINE, cols * FINE))
-        masks[name] = masks[name] | inside if name in masks else inside
-    place = (kept["row"].to_numpy(int), kept["col"].to_numpy(int))
-    return {
-        name: mask.reshape(rows, FINE, cols, FINE).mean(axis=(1, 3), dtype=float)[place] for name, mask in masks.items()
-    }
+        mask = masks.setdefault(name, np.zeros((rows * FINE, cols * FINE), bool))
+        _paint(mask, [(ring - origin) / width * FINE - 0.5 for ring in rings])
+
+    def tile_shares(mask: np.ndarray, kept: pd.DataFrame) -> np.ndarray:
+        share = mask.reshape(rows, FINE, cols, FINE).mean(axis=(1, 3), dtype=float)
+        return share[kept["row"].to_numpy(int), kept["col"].to_numpy(int)]
+
+    return masks, tile_shares
 
 
-def _inside(rings: list[np.ndarray], *, origin: np.ndarray, step: float, shape: tuple[int, int]) -> np.ndarray:
-    """Which points of a lattice (``step`` apart, half a step from ``origin``) lie in a polygon, holes left out.
+def _paint(mask: np.ndarray, rings: list[np.ndarray]) -> None:
+    """Add to ``mask`` the points that lie in a polygon, holes left out; corners in units of its lattice.
 
-    Even-odd: along a row of points each edge that is crossed changes inside to outside, or back.
+    Even-odd: along a row of points each edge that is crossed changes inside to outside, or back. Only the polygon's own
+    box is looked at: an export of cells may hold 100,000 of them.
     """
-    crossed = np.zeros((shape[0], shape[1] + 1), np.int32)
+    every = np.concatenate(rings)
+    low, high = (np.clip(bound, 0, mask.shape[::-1]).astype(int) for bound in (
+        np.floor(every.min(axis=0)), np.ceil(every.max(axis=0)) + 1))  # fmt: skip
+    (left, top), (right, bottom) = low, high
+    if right <= left or bottom <= top:
+        return
+    crossed = np.zeros((bottom - top, right - left + 1), np.int32)
     for ring in rings:
-        (x, y), (next_x, next_y) = (((corner - origin) / step - 0.5).T for corner in (ring, np.roll(ring, -1, axis=0)))
+        (x, y), (next_x, next_y) = ((corner - low).T for corner in (ring, np.roll(ring, -1, axis=0)))
         first, last = (
-            np.clip(np.ceil(bound(y, next_y)), 0, shape[0]).astype(int) for bound in (np.minimum, np.maximum)
+            np.clip(np.ceil(bound(y, next_y)), 0, len(crossed)).astype(int) for bound in (np.minimum, np.maximum)
         )
         count = last - first
         edge = np.repeat(np.arange(len(ring)), count)
         row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
         at = x[edge] + (row - y[edge]) / (next_y - y)[edge] * (next_x - x)[edge]
-        np.add.at(crossed, (row, np.clip(np.ceil(at), 0, shape[1]).astype(int)), 1)
-    return np.cumsum(crossed, axis=1)[:, :-1] % 2 == 1
+        np.add.at(crossed, (row, np.clip(np.ceil(at), 0, right - left).astype(int)), 1)
+    mask[top:bottom, left:right] |= np.cumsum(crossed, axis=1, dtype=np.int32)[:, :-1] % 2 == 1
 
 
-def _counted(spots: pd.DataFrame, kept: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    """The share of each class among the spots whose centres lie on each kept tile."""
+def _counted(
+    spots: pd.DataFrame, kept: pd.DataFrame
+) -> tuple[Mapping[str, np.ndarray], Callable[[np.ndarray, pd.DataFrame], np.ndarray]]:
+    """Of each class which spots are of it, and how such spots become shares of those whose centres lie on a tile."""
     width = float(kept["width_px"].iloc[0])
     col, row = np.floor((spots[["x_px", "y_px"]].to_numpy() - _origin(kept)) / width).astype(int).T
-    counts = pd.crosstab([pd.Series(row, name="row"), pd.Series(col, name="col")], spots["class"].to_numpy())
-    here = counts.reindex(pd.MultiIndex.from_frame(kept[["row", "col"]]), fill_value=0)
-    total = here.sum(axis=1).to_numpy()
-    shares = np.divide(here.to_numpy(float), total[:, None], out=np.zeros(here.shape), where=total[:, None] > 0)
-    return dict(zip(map(str, here.columns), shares.T, strict=True))
+    places = pd.MultiIndex.from_frame(kept[["row", "col"]])
+    at = places.get_indexer(pd.MultiIndex.from_arrays([row, col]))
+    total = np.bincount(at[at >= 0], minlength=len(kept))
+
+    def tile_shares(mask: np.ndarray, kept: pd.DataFrame) -> np.ndarray:
+        count = np.bincount(at[(at >= 0) & mask], minlength=len(kept))
+        return np.divide(count, total, out=np.zeros(len(kept)), where=total > 0)
+
+    names = spots["class"].to_numpy()
+    return {name: names == name for name in sorted(set(names))}, tile_shares
 
 
 def _origin(sites: pd.DataFrame) -> np.ndarray:
     """x and y of the grid's corner, level-0 px."""
     first = sites.iloc[0]
     return np.array(
-        [first["x"] - first["col"] * first["width_px"], first["y"] - first["row"] * first["width_px"]], float
+        [first[axis] - first[place] * first["width_px"] for axis, place in (("x", "col"), ("y", "row"))], float
     )

@@ -61,17 +61,24 @@ def average_rounds(
 
 
 def average(
-    tiles: Tiles, cohort: pd.DataFrame, *, parts: np.ndarray, scale: dict[str, float]
+    tiles: Tiles,
+    cohort: pd.DataFrame,
+    *,
+    parts: np.ndarray,
+    scale: dict[str, float],
+    voters: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tile table, and ``cohort`` with its scores (score, score_1 …, n_tiles).
 
     cohort : one row per slide; parts : index in PARTS of every slide in every round; scale : mean and sd of the values
     that were learnt in units of sd. Every round with a model counts alike; where the test part changes from round to
-    round (leave-one-out), a slide is scored by the rounds that held it out.
+    round (leave-one-out), a slide is scored by the rounds that held it out; or by those that ``voters`` names (bool,
+    slides × rounds).
     """
     n_slides, n_rounds = parts.shape
     usable = [score is not None for score in tiles.scores]
-    voters = voters_by_slide(tested_in(parts), chosen=np.flatnonzero(usable), usable=usable)
+    if voters is None:
+        voters = voters_by_slide(tested_in(parts), chosen=np.flatnonzero(usable), usable=usable)
     put_back = [None if score is None else score * scale["sd"] + scale["mean"] for score in tiles.scores]
     heard = voters[tiles.slide]
     total = sum(np.where(heard[:, k], score, 0.0) for k, score in enumerate(put_back) if score is not None)

@@ -56,7 +56,7 @@ def log_shares(counts: pd.DataFrame, genes: Sequence[str]) -> pd.DataFrame:
 def mark_clusters(section: Section) -> pd.Series:
     """Class of every spot (index: its id), by its expression cluster: these stand in for what a pathologist would mark.
 
-    A cluster is carcinoma where its mean MARKER, as log(1 + counts per 10,000), lies above that of the whole section.
+    A cluster is carcinoma where its mean MARKER, as log(1 + counts per 10,000), lies above that of all clustered spots.
     Spots without a cluster have a blank.
     """
     marker = log_shares(section.counts, [MARKER])[MARKER]

@@ -31,20 +31,23 @@ def log_percent(percent: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_scores(predicted: pd.DataFrame, *, members: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
-    """Mean of each marker's panel of genes, of those that are predicted, if any (their proliferation score)."""
+    """Mean of each marker's panel of genes, of those that are predicted, if any (their proliferation score).
+
+    NaN in a region in which one of them is not: means of different genes cannot be compared.
+    """
     inside = {name: [gene for gene in genes if gene in predicted] for name, genes in members.items()}
-    return {name: predicted[genes].mean(axis=1).to_numpy() for name, genes in inside.items() if genes}
+    return {name: predicted[genes].mean(axis=1, skipna=False).to_numpy() for name, genes in inside.items() if genes}
 
 
 def marker_table(
     rois: str, where: pd.DataFrame, *, percent: pd.DataFrame, predicted: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """A row per region and marker: KEYS, marker, percent, predicted. ``where``: roi (the index), slide, section."""
+    """KEYS, marker, percent, predicted of every region that has both. ``where``: roi (the index), slide, section."""
     places = pd.read_parquet(rois, columns=["x_px", "y_px"]).iloc[list(percent.index)]
     keys = where.loc[percent.index, ["slide", "section"]].assign(roi=percent.index, **places)[list(KEYS)]
     tables = [keys.assign(marker=name, percent=percent[name], predicted=score) for name, score in predicted.items()]
     columns = [*KEYS, "marker", "percent", "predicted"]
-    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True)[columns].dropna() if tables else pd.DataFrame(columns=columns)
 
 
 def classes_by_quantile(percent: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

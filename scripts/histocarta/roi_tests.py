@@ -9,8 +9,10 @@ import pyarrow.parquet as parquet
 from histocarta.correlations import associate_columns
 from histocarta.evaluation import benjamini_hochberg
 from histocarta.marker_scores import log_percent, marker_table, mean_scores, read_markers
-from histocarta.mixed_models import fit_random_intercepts
+from histocarta.mixed_models import COLUMNS, fit_random_intercepts
 from histocarta.roi_values import hardly_varying, probe_members, read_roi_values, sum_probes
+
+OWN = ("fdr", "direction", "section_rho", "sections", "sections_positive")  # what is said beside the mixed model
 
 
 def genes_needed(
@@ -28,6 +30,7 @@ def compare_regions(
     where: pd.DataFrame,
     rois: str,
     names: Sequence[str],
+    lost: Mapping[str, str] = {},
     negatives: Sequence[str] = (),
     sums: Mapping[str, Sequence[str]] = {},
     min_variance: float = 0.0,
@@ -36,7 +39,9 @@ def compare_regions(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two tables: a row per gene of ``names``, and of every marker its regions (:func:`marker_scores.marker_table`).
 
-    predicted : regions (index roi) × genes, on the scale of the expression. where : roi, slide, section.
+    predicted : regions (index roi) × genes, on the scale of the expression, NaN where no model may speak of a region.
+    where : roi, slide, section. lost : genes of ``names`` without a prediction, and why.
+    Each gene is compared in the regions in which it is measured and predicted.
     Per gene measured ~ predicted + (1 | section) by :func:`mixed_models.fit_random_intercepts` with the false discovery
     rate over all genes tried, and Spearman within each section: its mean, and in how many sections it is positive. A
     significant negative slope is no validation: the sign stands in ``direction``. Genes that the regions lack keep
@@ -60,6 +65,7 @@ def compare_regions(
     frame = pd.DataFrame({"trait": every}).merge(found, on="trait", how="left")
     why = frame["trait"].map(still[still != ""]).fillna("not measured in the regions")
     why = why.mask(frame["trait"].isin({*probes, *panels} - {*pooled, *marked}), "no gene of it is predicted")
+    why = frame["trait"].map(lost).fillna(why)
     frame["reason"] = frame["reason"].fillna(why)
     return frame, marker_table(rois, first, percent=percent, predicted=marked)
 
@@ -68,15 +74,33 @@ def _associate(
     predicted: np.ndarray, measured: np.ndarray, section: np.ndarray, *, names: Sequence[str]
 ) -> pd.DataFrame:
     """A row per gene: the mixed model's figures, its FDR and direction, and Spearman within sections."""
-    frame = fit_random_intercepts(predicted, measured, section)
-    frame.insert(0, "trait", list(names))
+    known = ~(np.isnan(predicted) | np.isnan(measured))
+    # Genes that lack the same regions are fitted together.
+    patterns, kind = np.unique(known, axis=1, return_inverse=True) if len(names) else (known, np.zeros(0, int))
+    kind, parts = np.ravel(kind), []
+    for number in range(patterns.shape[1]):
+        rows, genes = patterns[:, number], np.flatnonzero(kind == number)
+        place = np.ix_(rows, genes)
+        found = _fit(predicted[place], measured[place], section[rows])
+        parts.append(found.assign(trait=[names[gene] for gene in genes], at=genes))
+    if not parts:
+        return pd.DataFrame(columns=["trait", *COLUMNS, *OWN])
+    frame = pd.concat(parts).sort_values("at").drop(columns="at").reset_index(drop=True)
+    frame.insert(0, "trait", frame.pop("trait"))
     frame["fdr"] = benjamini_hochberg(frame["p"])
     frame["direction"] = np.select([frame["slope"] > 0, frame["slope"] < 0], ["positive", "negative"], default="")
+    return frame[["trait", *COLUMNS, *OWN]]
+
+
+def _fit(predicted: np.ndarray, measured: np.ndarray, section: np.ndarray) -> pd.DataFrame:
+    """The mixed models of genes that are known in the same regions, and their correlations within sections."""
+    frame = fit_random_intercepts(predicted, measured, section)
+    groups, genes = np.unique(section), predicted.shape[1]
     rho = np.array(
-        [associate_columns(predicted[section == one], measured[section == one])["rho"] for one in np.unique(section)]
-    ).reshape(-1, len(names))
+        [associate_columns(predicted[section == one], measured[section == one])["rho"] for one in groups]
+    ).reshape(len(groups), genes)
     known = ~np.isnan(rho)
     total = np.where(known, rho, 0).sum(axis=0)
-    frame["section_rho"] = np.divide(total, known.sum(axis=0), out=np.full(len(names), np.nan), where=known.any(axis=0))
+    frame["section_rho"] = np.divide(total, known.sum(axis=0), out=np.full(genes, np.nan), where=known.any(axis=0))
     frame["sections"], frame["sections_positive"] = known.sum(axis=0), (rho > 0).sum(axis=0)
     return frame

@@ -70,5 +70,5 @@ def sum_probes(predicted: pd.DataFrame, *, sums: Mapping[str, Sequence[str]], pr
 def hardly_varying(values: pd.DataFrame, *, min_variance: float) -> pd.Series:
     """Why a column is not compared: its variance over the regions (ddof 1) is below ``min_variance``; "" if it is."""
     variance = values.var()
-    reason = variance.map("varies by {:.3g} between the regions".format) + f", need {min_variance:g}"
-    return reason.where(variance < min_variance, "")
+    words = [f"varies by {one:.3g} between the regions, need {min_variance:g}" for one in variance]
+    return pd.Series(words, index=variance.index, dtype=object).where(variance < min_variance, "")

@@ -106,8 +106,9 @@ def validate_traits(
             tiles = here.merge(read_table(path), on=["slide", "row", "col"], how="left")
             found[record["trait"]] = tiles.groupby("roi")["score"].mean()
     predicted = pd.DataFrame(found, index=pd.Index(sorted(here["roi"].unique()), name="roi"), dtype=float)
-    names = [record["trait"] for record in records if record["status"] == "ok"]
-    compared, regions = compare_regions(predicted, where=where, rois=rois, names=names, **values)
+    lost = {record["trait"]: f"{record['code']} {record['reason']}" for record in records if record["status"] != "ok"}
+    names = [record["trait"] for record in records]
+    compared, regions = compare_regions(predicted, where=where, rois=rois, names=names, lost=lost, **values)
     write_table(compared, table)
     write_table(compared, parquet_table)
     write_table(regions, markers)
@@ -137,9 +138,11 @@ def validate_jobs(
         for number, rows in part.groupby("round"):
             rows = rows[slide.loc[rows["roi"]].isin(tested[int(number) - 1]).to_numpy()]
             found.append(rows.drop(columns="round").set_index("roi").dropna(axis=1, how="all"))
-    predicted = pd.concat(found).groupby(level=0).mean() if found else pd.DataFrame()
+    predicted = pd.concat(found).groupby(level=0).mean() if found else pd.DataFrame(index=pd.Index([], dtype=int))
     predicted = predicted * scale.loc[predicted.columns, "sd"] + scale.loc[predicted.columns, "mean"]
-    compared, inside = compare_regions(predicted, where=where, rois=rois, names=told.index.tolist(), **values)
+    lost = dict.fromkeys(told.index.difference(predicted.columns), "no network of it")
+    names = told.index.tolist()
+    compared, inside = compare_regions(predicted, where=where, rois=rois, names=names, lost=lost, **values)
     write_table(compared, table)
     write_table(compared, parquet_table)
     write_table(inside, markers)

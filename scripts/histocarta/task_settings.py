@@ -119,9 +119,9 @@ class Regions(Task):
             )
         return self
 
-    def labelling(self, trait: str) -> dict[str, Any]:
-        """How :func:`histocarta.regions.label_regions` reads the annotations."""
-        return {"classes": self.classes.get(trait, [trait]), "unmarked": self.unmarked}
+    def members(self) -> dict[str, list[str]]:
+        """The classes of every region."""
+        return {trait: self.classes.get(trait, [trait]) for trait in self.traits}
 
     def combining(self, *, seed: int) -> dict[str, Any]:
         return {"seed": seed}

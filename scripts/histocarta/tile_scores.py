@@ -7,7 +7,7 @@ from histocarta.averaging import TILE_COLUMNS, average
 from histocarta.evaluation import auc, bootstrap_auc
 from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.rounds import check_scored, read_fates, with_fates, without_model
-from histocarta.scored import read_rounds, tested_in, with_parts
+from histocarta.scored import read_rounds, tested_in, voters_by_slide, with_parts
 from histocarta.splits import PARTS, patients_on_both_sides
 from histocarta.values import UNSCALED
 from histocarta.versions import VERSION
@@ -32,6 +32,8 @@ def average_tiles(
 ) -> None:
     """Average the rounds' scores per tile and evaluate them on the labelled tiles.
 
+    A slide without a labelled tile is scored by all rounds, another by those that :func:`scored.voters_by_slide` names.
+
     labels : a row per tile (slide, patient, row, col, label). ``rounds``, ``sidecars``, ``scores`` : as of
     :func:`histocarta.averaging.average_rounds`. ``slides``: slide, patient, part, n_tiles, score (the mean of its
     tiles') and how many tiles are labelled 1 (n_high) and 0 (n_low). ``metrics``: AUC of tiles per round on validation
@@ -54,7 +56,11 @@ def average_tiles(
     columns = ["slide", "patient", "part", "n_tiles", "n_high", "n_low", "score"]
     averaged, scored = pd.DataFrame(columns=list(TILE_COLUMNS)), cohort.iloc[:0].reindex(columns=columns)
     if head["status"] == "ok":
-        averaged, scored = average(tiles, cohort, parts=parts, scale=UNSCALED)
+        usable = [score is not None for score in tiles.scores]
+        marked = cohort["slide"].isin(table.loc[table["label"].notna(), "slide"]).to_numpy()
+        voters = voters_by_slide(tested_in(parts), chosen=np.flatnonzero(usable), usable=usable)
+        voters |= ~marked[:, None] & np.asarray(usable)  # who is not annotated has taught nobody anything
+        averaged, scored = average(tiles, cohort, parts=parts, scale=UNSCALED, voters=voters)
         known = averaged.merge(table, on=["slide", "row", "col"], how="left", validate="one_to_one")
         place = pd.Categorical(known["slide"], categories=cohort["slide"]).codes
         label = known["label"].to_numpy(float)
@@ -91,6 +97,7 @@ def _evaluate(label: np.ndarray, score: np.ndarray, unit: np.ndarray, *, seed: i
     """What the average is worth on tiles with a ``label`` that is not NaN."""
     found = auc(label, score)
     low, high, missing = bootstrap_auc(label, score, unit, seed=seed)
+    label = np.where(np.isnan(score), np.nan, label)  # by no model: neither right nor wrong
     positive = score >= THRESHOLD
     sensitivity, specificity = (
         float(np.mean(hit[label == side])) if (label == side).any() else float("nan")

@@ -387,7 +387,7 @@ def test_a_layout_of_a_region_has_all_else_of_the_other(small):
     whole, inside = (study.layouts[name].model_dump() for name in ("grid", "inside"))
     assert inside == whole | {"of": "grid", "region": "tumour", "min_score": 0.5}
     assert study.layouts["inside"].tiling() == study.layouts["grid"].tiling()
-    assert study.tasks["regions"].labelling("tumour") == {"classes": ["tumour"], "unmarked": "left_out"}
+    assert study.tasks["regions"].members() == {"tumour": ["tumour"]}
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,8 @@ def test_genes_with_a_network_each_are_held_against_the_same_regions(study):
     places = read_table(study / "places.parquet")
     for gene, column, sign in (("A", 0, 1), ("B", 0, 1), ("lost", 1, 1)):
         status = "excluded" if gene == "lost" else "ok"
-        write_json({"trait": gene, "status": status}, study / f"{gene}.json")
+        why = {"code": "B-VARIANCE", "reason": "flat"} if gene == "lost" else {"code": "", "reason": ""}
+        write_json({"trait": gene, "status": status} | why, study / f"{gene}.json")
         # Of tiles that a round trained on something else is said, which must not count.
         score = np.where(places["slide"] < "s10", 10 + 2 * 2 * sign * features[:, column], 1e3)
         write_table(places.assign(score=score.astype(np.float32)), study / f"{gene}.parquet")
@@ -248,7 +249,32 @@ def test_genes_with_a_network_each_are_held_against_the_same_regions(study):
         splits=[str(study / f"round-{number}.tsv") for number in (1, 2)],
     )
     found = read_table(study / "g.parquet").set_index("trait")
-    assert found.index.tolist() == ["A", "B"]
+    assert found.index.tolist() == ["A", "B", "lost"] and found.loc["lost", "reason"] == "B-VARIANCE flat"
     columns = ["slope", "p", "section_rho", "n", "groups"]
-    pd.testing.assert_frame_equal(found[columns], expected.loc[["A", "B"], columns], rtol=1e-4, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        found.loc[["A", "B"], columns], expected.loc[["A", "B"], columns], rtol=1e-4, check_dtype=False
+    )
     assert read_table(study / "m.parquet").empty
+
+
+def test_a_gene_is_compared_in_the_regions_that_have_it(study):
+    """B is not measured in six regions of test slides, a marker not in four: their rows are those of the others."""
+    table = read_table(study / "rois.parquet")
+    whole = validated(study)
+    table.loc[[0, 7, 14, 21, 28, 35], "B"] = np.nan
+    write_table(table.assign(Ki67=np.where(np.arange(120) < 4, np.nan, 20 + table["A"])), study / "rois.parquet")
+    found = validated(study, scores={"Ki67": ["A"]})
+    assert found.loc["A", "slope"] == pytest.approx(whole.loc["A", "slope"])
+    assert found.loc["B", "n"] == 54 and found.loc["B", "slope"] == pytest.approx(whole.loc["B", "slope"], abs=0.02)
+    assert found.loc["Ki67", "n"] == 56 and found.loc["Ki67", "direction"] == "positive"
+    assert len(read_table(study / "transcriptome" / "t" / "markers.parquet")) == 56
+
+
+def test_where_nothing_is_measured_or_predicted_every_gene_says_why(study):
+    table = read_table(study / "rois.parquet")
+    write_table(table.drop(columns=["A", "B"]), study / "rois.parquet")
+    found = validated(study)
+    assert (found["reason"] == "not measured in the regions").all() and found["p"].isna().all()
+    write_table(table.assign(A=1.0, B=2.0), study / "rois.parquet")
+    found = validated(study, min_variance=0.1)
+    assert found.loc["A", "reason"] == "varies by 0 between the regions, need 0.1"
