@@ -425,7 +425,7 @@ def test_a_slide_of_which_no_model_may_speak_is_left_out_and_says_so(tmp_path):
 
 
 def test_who_is_not_annotated_is_scored_by_every_round(tmp_path):
-    """Each slide is tested in one of two rounds; s0 has no label, so the round that tests the others speaks of it too."""
+    """Each slide is tested in one of two rounds; s0 has no label, so the round that tests others speaks of it too."""
     arguments, _, scores = evaluated(tmp_path)
     labels = read_table(arguments["labels"])
     write_table(labels.assign(label=labels["label"].mask(labels["slide"] == "s0")), arguments["labels"])
