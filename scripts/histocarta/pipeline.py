@@ -68,8 +68,10 @@ def label_matrix(slides: pd.DataFrame) -> np.ndarray:
 
     A label is a number, or the list of those that a network with many outputs learns.
     """
+    if slides.empty:
+        return np.zeros((0, 1), np.float32)
     if "places" in slides:
-        return np.vstack(slides["label"]) if len(slides) else np.zeros((0, 1), np.float32)
+        return np.vstack(slides["label"])
     return np.array(slides["label"].tolist(), np.float32).reshape(len(slides), -1)
 
 

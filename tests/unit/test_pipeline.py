@@ -265,3 +265,10 @@ def test_many_outputs_of_a_tile_are_kept_together(tmp_path):
     assert pipeline.label_matrix(two).shape == (8, 2)
     ((_, labels),) = batches(two, 1)
     np.testing.assert_array_equal(labels[:, 1], labels[:, 0] + 10)
+
+
+@pytest.mark.parametrize("of_tiles", [False, True])
+def test_a_part_without_slides_has_no_labels(tmp_path, of_tiles):
+    """As a trait has that was left out."""
+    slides = tiles_of(tmp_path, OWN) if of_tiles else slides_of(tmp_path, [2, 1])
+    assert pipeline.label_matrix(slides.iloc[:0]).shape == (0, 1)
