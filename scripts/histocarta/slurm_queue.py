@@ -35,20 +35,29 @@ def queued_jobs() -> list[QueuedJob]:
 
     By their folder and their name: what Snakemake notes of a job's number is overwritten by the job.
     """
-    command = ["squeue", "--me", "--noheader", "--format=%i|%j|%T|%Z|%r"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise QueueError(str(error)) from error
-    if asked.returncode:
-        raise QueueError(asked.stderr.strip())
-    fields = [line.rsplit("|", 4) for line in asked.stdout.splitlines()]
+    fields = [line.rsplit("|", 4) for line in _asked("%i|%j|%T|%Z|%r")]
     here = str(Path.cwd())
     return [
         QueuedJob(number, state, reason)
         for number, name, state, folder, reason in fields
         if _RUN.fullmatch(name) and folder == here
     ]
+
+
+def own_numbers() -> set[str]:
+    """Numbers of all jobs of this user that SLURM has not ended, wherever they were submitted. Raises QueueError."""
+    return set(_asked("%i"))
+
+
+def _asked(form: str) -> list[str]:
+    command = ["squeue", "--me", "--noheader", f"--format={form}"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise QueueError(str(error)) from error
+    if asked.returncode:
+        raise QueueError(asked.stderr.strip())
+    return asked.stdout.splitlines()
 
 
 class Watch:

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 
-import psutil
 import pytest
 from cluster_runs import LOG, STEPS, Run, ids, weights
 from slurm_kit import wait_until
@@ -64,9 +63,8 @@ def test_a_training_beyond_its_time_goes_on_with_more(prepared, undisturbed, clu
     run = Run(prepared, tmp_path / "study", cluster)
     run.start("--set-resources", "train_extremes:runtime=attempt")
     job = run.training()
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        if process.info["cwd"] == str(run.folder) and any("train_rounds" in word for word in process.info["cmdline"]):
-            process.suspend()  # it would be done within its minute
+    for process in run.processes():
+        process.suspend()  # it would be done within its minute
     wait_until(lambda: job not in ids(cluster, "running"), seconds=150, what="its end", why=run.words)
     assert cluster.details(job)["JobState"] in ("COMPLETING", "TIMEOUT")
     run.finish()

@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import psutil
 from slurm_kit import QUICK, wait_until
 from workflow_kit import LONGEST, start_snakemake
 
@@ -38,6 +39,15 @@ class Run:
         wait_until(lambda: len(self.steps()) >= validations, seconds=300, what=what, why=self.words)
         (job,) = re.search(r"SLURM job (\d+)", (self.folder / LOG).read_text()).groups()
         return job
+
+    def processes(self):
+        """The processes that train."""
+        return [
+            process
+            for process in psutil.process_iter(["cwd", "cmdline"])
+            if process.info["cwd"] == str(self.folder)
+            and any("train_rounds" in word for word in process.info["cmdline"] or ())
+        ]
 
     def finish(self):
         code = self.driver.wait(timeout=LONGEST)

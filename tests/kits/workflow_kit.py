@@ -83,11 +83,15 @@ def snakemake(folder, *arguments, profile="profiles/local", environment=os.envir
 
 def start_snakemake(folder, *arguments, words, profile="profiles/local", environment=os.environ):
     """The workflow on its way, in a process group of its own; what it says goes into the open file ``words``."""
-    study = ["--configfile", folder / "study.yaml", "--directory", folder]
-    command = [sys.executable, "-m", "snakemake", "--profile", profile, *study, *arguments]
     own = {name: value for name, value in environment.items() if name != "SNAKEMAKE_PROFILE"}
     pipes = {"stdout": words, "stderr": subprocess.STDOUT, "start_new_session": True}
-    return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=own, **pipes)
+    return subprocess.Popen(snakemake_command(folder, *arguments, profile=profile), cwd=ROOT, env=own, **pipes)
+
+
+def snakemake_command(folder, *arguments, profile):
+    """The words that run the workflow on the study in ``folder``, from the checkout."""
+    study = ["--configfile", folder / "study.yaml", "--directory", folder]
+    return list(map(str, [sys.executable, "-m", "snakemake", "--profile", profile, *study, *arguments]))
 
 
 def jobs(text):

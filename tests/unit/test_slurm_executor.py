@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 from histocarta import slurm_executor
-from histocarta.slurm_executor import NO_CONTROLLER, TRIES, mend
+from histocarta.slurm_executor import LOOKS, NO_CONTROLLER, TRIES, mend
+from histocarta.slurm_queue import QueueError
 from slurm_kit import wait_until
 
 
-def submitted(number):
-    return SimpleNamespace(external_jobid=number, job=SimpleNamespace(jobid=7))
+def submitted(number, log="none.log"):
+    return SimpleNamespace(external_jobid=number, job=SimpleNamespace(jobid=7), aux={"slurm_logfile": log})
 
 
 @pytest.fixture
@@ -25,8 +26,10 @@ def executor(monkeypatch):
 
         def __init__(self):
             self.looks, self.succeeded, self.failed, self.submissions = [], [], [], 0
+            self.says = "false"  # a command that asks SLURM
 
         async def check_active_jobs(self, active_jobs):
+            await plugin.query_job_status(self.says, self.logger)
             for job, what in zip(active_jobs, self.looks.pop(0), strict=True):
                 if what == "running":
                     yield job
@@ -61,6 +64,47 @@ def test_a_look_that_fails_as_a_whole_loses_no_job(executor):
     assert asyncio.run(looked(executor, jobs)) == ["1", "2"]
     assert asyncio.run(looked(executor, jobs)) == ["1", "2"]
     assert executor.succeeded == executor.failed == []
+
+
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [
+        ("1 of 1 steps (100%) done", True),
+        ("12 of 12 steps (100%) done\nComplete log: x", True),
+        ("1 of 12 steps (8%) done", False),
+        ("", False),
+        (None, False),  # no log
+    ],
+)
+def test_a_job_that_slurm_forgot_ends_as_its_log_says(executor, tmp_path, monkeypatch, words, done):
+    monkeypatch.setattr(slurm_executor, "own_numbers", lambda: {"9"})
+    executor.says = "echo '9|RUNNING'"
+    if words is not None:
+        (tmp_path / "7.log").write_text(words)
+    jobs = [submitted("7", tmp_path / "7.log"), submitted("9")]
+    executor.looks = [["running", "running"]] * LOOKS
+    looks = [asyncio.run(looked(executor, jobs)) for _ in range(LOOKS)]
+    assert looks == [["7", "9"]] * (LOOKS - 1) + [["9"]]
+    assert executor.succeeded == ["7"] * done
+    assert [number for number, *_ in executor.failed] == ["7"] * (not done)
+
+
+def test_a_job_is_forgotten_only_where_slurm_says_so(executor, monkeypatch):
+    """Not where its queue holds the job or does not answer, and looks are counted in a row."""
+    queue = [{"7"}, QueueError("away")]
+
+    def own_numbers():
+        answer = queue.pop(0)
+        if isinstance(answer, QueueError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(slurm_executor, "own_numbers", own_numbers)
+    silent = ["true"] * (LOOKS - 1)
+    for says in [*silent, "echo '7|RUNNING'", *silent, "false", "true", "true"]:
+        executor.says, executor.looks = says, [["running"]]
+        assert asyncio.run(looked(executor, [submitted("7")])) == ["7"]
+    assert queue == executor.succeeded == executor.failed == []
 
 
 def test_jobs_that_ended_are_not_kept(executor):
