@@ -12,7 +12,8 @@ SLIDES = ["openslide-python", "openslide-bin", "pyvips", "pyvips-binary", "openc
           "matplotlib", "tqdm", "pydantic"]  # fmt: skip
 DOWNLOADS = ["httpx", "tenacity", "tqdm"]
 STATISTICS = ["numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "statsmodels", "lifelines", "gseapy", "matplotlib",
-              "pillow", "opencv-python-headless", "jinja2", "tqdm", "pydantic"]  # fmt: skip
+              "pillow", "opencv-python-headless", "jinja2", "tqdm", "pydantic", "anndata", "scikit-image", "umap-learn",
+              "simplejpeg"]  # fmt: skip
 TENSORFLOW = ["tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scikit-learn", "google-crc32c",
               "tqdm", "pydantic"]  # fmt: skip
 ENVIRONMENTS = {
