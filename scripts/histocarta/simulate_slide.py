@@ -18,6 +18,7 @@ SPOT_PITCH = 30.0  # µm
 SPOT_DIAMETER = 20.0  # µm
 SVS_TILE = 256  # px
 JPEG_QUALITY = 90
+NUCLEAR = 0.6  # haematoxylin concentration above which a pixel belongs to a nucleus
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,21 @@ class SlidePlan:
     mpp: float  # of a 20x slide; the 40x slide has half of it
     spots: bool
     uptake: tuple[float, float] = (1.0, 1.0)  # of haematoxylin and eosin, times the usual
+    keeps_maps: bool = False
 
 
 @dataclass(frozen=True)
 class SlideTruth:
-    """What was planted: one row per cell, one record for the slide, and (where planned) one row per spot."""
+    """What was planted: one row per cell, one record for the slide, and (where planned) one row per spot.
+
+    ``maps``, where the plan keeps them, hold every level-0 px: tissue, A, B (0..1), ink, blur, nuclei (bool), each of
+    (height, width), and rgb.
+    """
 
     cells: pd.DataFrame
     summary: dict[str, object]
     spots: pd.DataFrame | None
+    maps: dict[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,9 @@ def simulate_slide(plan: SlidePlan) -> SlideTruth:
     cells = _tabulate_cells(plan.slide, {name: cell_means(values, cell=cell) for name, values in maps.items()})
     spots = _measure_spots(plan.slide, fields, mask, mpp=mpp, rng=rng) if plan.spots else None
     means = [float(field[outline > 0.5].mean()) for field in fields]
-    return SlideTruth(cells, _summarise(plan, cells, means=means, stain=stain, mpp=mpp), spots)
+    summary = _summarise(plan, cells, means=means, stain=stain, mpp=mpp)
+    kept = maps | {"nuclei": layers[..., 0] > NUCLEAR, "rgb": rgb} if plan.keeps_maps else None
+    return SlideTruth(cells, summary, spots, kept)
 
 
 def draw_field(rng: np.random.Generator, *, outline: np.ndarray, prevalence: float, mpp: float) -> np.ndarray:
