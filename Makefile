@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint doctor costs her2st her2st-small her2st-transcriptome her2st-regions tcga-luad-table recovery soak bench lock generated clean
+.PHONY: help demo test lint doctor costs her2st her2st-small her2st-transcriptome her2st-regions her2st-spots tcga-luad-table recovery soak bench lock generated clean
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -28,10 +28,15 @@ data/demo/slides.tsv: | .venv/ready
 data/demo-external/slides.tsv: | .venv/ready
 	$(BIN)/python -m histocarta.simulate --output data/demo-external --preset external --seed 2
 
-demo: .venv/ready data/demo/slides.tsv data/demo-external/slides.tsv
+data/demo-spots/slides.tsv: | .venv/ready
+	$(BIN)/python -m histocarta.simulate_sections --output data/demo-spots --preset demo --seed 1
+
+demo: .venv/ready data/demo/slides.tsv data/demo-external/slides.tsv data/demo-spots/slides.tsv
 	$(SNAKEMAKE) --configfile config/demo.yaml
+	$(SNAKEMAKE) --configfile config/demo-spots.yaml
 	$(BIN)/python -m histocarta.recovery --demo results/demo --truth data/demo
 	@echo "Report: $(CURDIR)/results/demo/report.html"
+	@echo "Genes in spots: $(CURDIR)/results/demo-spots/report.html"
 
 test: .venv/ready
 	$(BIN)/python -m pytest -m "not slow"
@@ -55,11 +60,12 @@ her2st her2st-small: .venv/ready
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/$@ $(if $(filter %-small,$@),--small)
 	$(SNAKEMAKE) --configfile config/$@.yaml
 	$(if $(filter %-small,$@),,$(SNAKEMAKE) --configfile config/her2st-leave-one-patient-out.yaml)
+	$(if $(filter %-small,$@),,$(SNAKEMAKE) --configfile config/her2st-spots.yaml)
 	@echo "Report: $(CURDIR)/results/$@/report.html"
 	$(if $(filter %-small,$@),,@echo "Each patient by the other's model: $(CURDIR)/results/her2st-leave-one-patient-out/report.html")
 
-# All genes of the same five sections, by the three ways of the task regression; and on tiles of carcinoma only.
-her2st-transcriptome her2st-regions: .venv/ready
+# The same five sections: all genes by the three ways of the task regression; on tiles of carcinoma only; in spots.
+her2st-transcriptome her2st-regions her2st-spots: .venv/ready
 	$(call need_real_data)
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/her2st
 	$(SNAKEMAKE) --configfile config/$@.yaml
@@ -111,4 +117,4 @@ generated: .venv/ready
 	$(BIN)/python -m histocarta.config
 
 clean:
-	rm -rf results data/demo data/her2st data/her2st-small state .snakemake
+	rm -rf results data/demo data/demo-external data/demo-spots data/her2st data/her2st-small state .snakemake

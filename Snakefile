@@ -1,5 +1,4 @@
 # histocarta: H&E whole-slide images + expression -> per-trait models, molecular cartographies, heterogeneity, survival, report.
-#
 #   snakemake --profile profiles/local --configfile config/demo.yaml         everything that the study asks for
 #   snakemake --profile slurm --configfile config/mine.yaml                   the same on a cluster
 #   snakemake … results/mine/traits/MKI67/extremes/consensus/metrics.json     one trait, and only what it needs
@@ -41,6 +40,7 @@ include: "rules/paths.smk"
 include: "rules/gene_paths.smk"
 include: "rules/external_paths.smk"
 include: "rules/region_paths.smk"
+include: "rules/spot_paths.smk"
 include: "rules/data.smk"
 include: "rules/slides.smk"
 include: "rules/labels.smk"

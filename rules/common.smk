@@ -10,7 +10,9 @@ from histocarta.errors import InputError
 from histocarta.footprint import scoring_mb, together_mb, training_mb
 from histocarta.formats import is_plain_image, plain_image_named, pyramid_name
 from histocarta.preflight import check_slides, is_absent
+from histocarta.section_sheets import NO_SECTION, read_sections, section_files, section_row
 from histocarta.sheets import mpp_of_file, read_cohort_slides, read_traits
+from histocarta.spot_names import BASELINE_NAMES, is_control
 from histocarta.tasks import TASKS
 from histocarta.versions import VERSION
 
@@ -19,6 +21,10 @@ STUDY = read_study(config, files=workflow.configfiles)
 SETTINGS = STUDY.model_dump()
 SLIDES = {name: read_cohort_slides(cohort).set_index("slide") for name, cohort in SETTINGS["cohorts"].items()}
 GDC = {row["file"]: row for sheet in SLIDES.values() if "md5" in sheet for row in sheet.to_dict("records")}
+SECTIONS = {
+    name: read_sections(cohort.sections, check_files=False) if cohort.sections else None
+    for name, cohort in STUDY.cohorts.items()
+}
 # Traits whose own files the study asks for.
 TRAITS = {
     name: read_traits(task.traits) if task.traits and task.one_by_one() else [] for name, task in STUDY.tasks.items()

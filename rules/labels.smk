@@ -29,7 +29,7 @@ for SCHEME, LAYOUT in {task.scheme: task.layout for task in reversed(STUDY.tasks
             "../envs/statistics.yaml"
         params:
             scheme="{scheme}",
-            settings=STUDY.splits[SCHEME].model_dump(exclude={"rounds"}),
+            settings=STUDY.splits[SCHEME].splitting(),
             seed=STUDY.seed,
             version=VERSION["split"],
         script:
@@ -113,3 +113,9 @@ rule audit_leaks:
 if "regions" in STUDY.tasks:
 
     include: "regions.smk"
+
+
+if "spots" in STUDY.tasks:
+
+    include: "spots.smk"
+    include: "spot_results.smk"

@@ -40,6 +40,7 @@ def training_call(name):
         "pooling": task.model.pooling,
         "checkpoint_metric": STUDY.choice("checkpoint_metric"),
         "seed": STUDY.seed,
+        "inner": STUDY.splits[task.scheme].inner,
     }
 
 
@@ -63,16 +64,6 @@ def sites_of_slide(wildcards):
 def traits_joined(wildcards):
     """The traits of a ``A+B`` path."""
     return wildcards.traits.split("+")
-
-
-def spots_of_cohort(wildcards):
-    """The cohort's table of expression measured in place."""
-    return STUDY.cohorts[wildcards.cohort].spots
-
-
-def placed_spots_of_task(wildcards):
-    """The cohort's spots on the tiles of the task's layout."""
-    return f"results/{wildcards.cohort}/{STUDY.tasks[wildcards.task].layout}/spots.parquet"
 
 
 def traits_of_task(wildcards):
@@ -186,13 +177,6 @@ def has_survival(cohort):
 def survival_of_cohort(wildcards):
     """Survival analyses of a cohort with a clinical sheet, none of another."""
     return heterogeneity_of_cohort("survival.json")(wildcards) if has_survival(wildcards.cohort) else []
-
-
-def spot_agreements_of_cohort(wildcards):
-    """Comparisons of every trait's map with measured spots, where the cohort has any."""
-    pattern = "results/{cohort}/traits/{trait}/{task}/consensus/spots.json"
-    measured = [name for name in TASKS if not TASKS[name].tile_labels]
-    return of_every_task(pattern, tasks=measured)(wildcards) if spots_of_cohort(wildcards) else []
 
 
 def folder_of_report(wildcards, output):

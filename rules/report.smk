@@ -53,6 +53,7 @@ rule write_report:
         unpredicted=unpredicted_of_cohort,
         external=external_tables_of_cohort,
         others=ledgers_of_others,
+        in_spots=shown_in_spots,
     output:
         report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),
     log:

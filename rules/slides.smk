@@ -76,6 +76,16 @@ rule tile_slide:
             cases={"none": []},
             otherwise="<cohort>/slides/{slide}/{layout}/stain.json",
         ),
+        section=branch(
+            lookup("{layout}/sites", within=SETTINGS["layouts"]),
+            cases={"spots": "<cohort>/slides/{slide}/section/section.json"},
+            otherwise=[],
+        ),
+        spots=branch(
+            lookup("{layout}/sites", within=SETTINGS["layouts"]),
+            cases={"spots": "<cohort>/slides/{slide}/section/spots.parquet"},
+            otherwise=[],
+        ),
     output:
         sites="<cohort>/slides/{slide}/{layout}/sites.parquet",
         shard="<cohort>/slides/{slide}/{layout}/tiles.tfrecord",

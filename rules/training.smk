@@ -58,6 +58,11 @@ for TASK, SETTING in STUDY.tasks.items():
             manifest=f"<cohort>/{LAYOUT}/manifest.tsv",
             summary="<trait>/labels.json",
             models=collect("<trait>/round-{round}/model.keras", round=ROUNDS, allow_missing=True),
+            splits=(
+                collect(f"<cohort>/splits/{SCHEME}/round-{{round}}.tsv", round=ROUNDS, allow_missing=True)
+                if TASKS[TASK].many
+                else []
+            ),
         output:
             scores=collect("<trait>/round-{round}/scores.parquet", round=ROUNDS, allow_missing=True),
         log:
@@ -73,7 +78,8 @@ for TASK, SETTING in STUDY.tasks.items():
             gpu=min(1, SETTING.training.gpus),  # one process scores on one card
             mem_mb=scoring_mb(size=SETTING.model.size, batch=SETTING.training.batch),
         params:
-            call=SETTING.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"}),
+            call=SETTING.training.model_dump(include={"gpus", "require_gpu", "batch", "precision"})
+            | {"symmetric": TASKS[TASK].symmetric},
             version=VERSION["predict"],
         script:
             "../scripts/score_tiles.py"

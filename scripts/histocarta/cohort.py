@@ -152,6 +152,8 @@ def _joined_tables(
             "expression", "sample", found=choose.found, used=len(frames[-1]), what=f"samples of {table['path']}"
         )
         left_out += [without, exclusions_table([*choose.left_out, *mismatch, *sums])]
+    if not frames:  # a cohort of spatially measured sections
+        return pd.DataFrame(index=pd.Index([], name="sample", dtype=str)), types, exclusions_table([])
     joined = pd.concat(frames, axis=1)
     twice = joined.columns[joined.columns.duplicated()].unique()
     if len(twice):

@@ -4,10 +4,12 @@ from typing import Any
 
 from histocarta.averaging import average_rounds
 from histocarta.consensus import vote
+from histocarta.spot_scores import join_spots
 from histocarta.tasks import task_named
 from histocarta.tile_scores import average_tiles
 
-COMBINATIONS = {"vote_consensus": vote, "average_rounds": average_rounds, "average_tiles": average_tiles}
+COMBINATIONS = {"vote_consensus": vote, "average_rounds": average_rounds, "average_tiles": average_tiles,
+                "join_spots": join_spots}  # fmt: skip
 
 
 def combine_rounds(*, task: str, **files_and_settings: Any) -> None:

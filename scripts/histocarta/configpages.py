@@ -27,6 +27,9 @@ the folder that the run is started in. This page is written by `python -m histoc
 | `her2st-leave-one-patient-out.yaml` | the same cores, each patient scored by the other's model (`make her2st`) |
 | `her2st-transcriptome.yaml` | their genes by the three ways of `regression` (`make her2st-transcriptome`) |
 | `her2st-regions.yaml` | their genes on tiles that a classifier calls carcinoma (`make her2st-regions`) |
+| `demo-spots.yaml` | six synthetic patients with a spatially measured section each (`make demo`) |
+| `her2st-spots.yaml` | genes in the spots of the sections, a patient by the other's model (`make her2st-spots`) |
+| `he-2020.yaml` | breast cancer sections with the settings of He et al. 2020 |
 | `her2st-small.yaml` | two of the sections, fewer traits and steps (`make her2st-small`) |
 | `tcga-luad-table.yaml` | 453 real LUAD patients without slides: survival, gene sets (`make tcga-luad-table`) |
 | `panels/*.txt` | Oncotype DX, EndoPredict and the 11 proliferation genes of PAM50, for `panels` |
@@ -68,6 +71,15 @@ Polygons and MultiPolygons in level-0 px, each with a class (`properties.classif
 `slide`, `x_px`, `y_px` (level-0 px) and `class`. Not every slide needs to be annotated. A tile is of the class that
 covers at least half of it, or of half of its spots.
 
+**Sections** (`sections`, for the task `spots`): `slide`, `counts` and `spots`, one line per spatially measured slide:
+raw counts (spots `XxY` by genes) with a table of places (`x`, `y`, `pixel_x`, `pixel_y`), as Spatial Transcriptomics
+was; or as `counts` alone the folder that Space Ranger calls outs (Visium), an AnnData (`.h5ad`) or SpatialData
+(`.zarr`; it needs the extra `histocarta[spatialdata]`) file. Optional: `lattice` (square or hexagonal), `pitch_um`,
+`diameter_um`, and `annotation`, a column of the spots or a table of spot and class. Places are pixels of level 0 of the
+slide. Spots that lie beside the tissue, or that another turn of the image would put on it, leave their slide out
+(S-OFF, S-SWAPPED), and so does a pitch that the slide's resolution contradicts (S-SCALE); `section/registration.png`
+shows what was found.
+
 **Traits** (`traits` of a task): the column `trait`, or one name per line. Or chosen by variance within a panel, as
 Levy-Jurgenson et al. chose their breast cancer genes from PAM50: name the sheet in the study, then let it be written,
 before the run and again whenever the expression changes:
@@ -91,8 +103,8 @@ def page() -> str:
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
     order = ["Study", "Cohort", "ExpressionTable", "RoiValues", "Layout", "Tasks", "Regions", "Extremes", "Labels",
-             "Vote", "Regression", "Values", "Selection", "Transcriptome", "Model", "Training", "Scheme",
-             "Heterogeneity", "Survival", "Contrast", "Downloads"]  # fmt: skip
+             "Vote", "Regression", "Values", "Selection", "Transcriptome", "Spots", "SpotValues", "Model", "Training",
+             "Scheme", "Heterogeneity", "Survival", "Contrast", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 

@@ -22,6 +22,7 @@ def disagreements(study: Study) -> list[str]:
         *_regions(study),
         *_annotations(study),
         *_markers(study),
+        *_spots(study),
     ]
 
 
@@ -197,6 +198,30 @@ def _annotations(study: Study) -> list[str]:
         for name, cohort in study.cohorts.items()
         if cohort.external_to is None and cohort.annotations is None
     ]
+
+
+def _spots(study: Study) -> list[str]:
+    """Tiles on spots where there are none, spots that no window is cut on, and folds that nothing learns by."""
+    on_spots = {name for name, layout in study.layouts.items() if layout.sites == "spots"}
+    problems = [
+        f"Expected sections in one of the cohorts, on whose spots layouts.{name} lays its tiles, found none"
+        for name in sorted(on_spots)
+        if not any(cohort.sections for cohort in study.cohorts.values())
+    ]
+    if on_spots and "spots" not in study.tasks:
+        problems.append(f"Expected the task spots where layouts.{min(on_spots)} lays its tiles on spots, found none")
+    for name, task in study.tasks.items():
+        if name == "spots" and task.layout in study.layouts and task.layout not in on_spots:
+            problems.append(f"Expected a layout with sites: spots at tasks.spots.layout, found {task.layout!r}")
+        problems += [
+            f"Expected {needed} in cohorts.{cohort_name} for tasks.{name}, found none"
+            for cohort_name, cohort in study.cohorts.items()
+            for needed in ["sections" if name == "spots" else "expression"]
+            if name != "regions" and cohort.external_to is None and not getattr(cohort, needed)
+        ]
+        if name != "spots" and (scheme := study.splits.get(task.scheme)) and scheme.inner:
+            problems.append(f"Expected a scheme without inner at tasks.{name}.scheme, found {task.scheme}")
+    return problems
 
 
 def _absent_weights(study: Study) -> list[str]:

@@ -50,10 +50,12 @@ def extract_features(
     if model is not None and networks.holds_model(model):
         whole = networks.load_model(model, precision=precision)
     elif model is None:
-        built = {key: value for key, value in network.items() if key != "weights"}
-        built["pooling"] = built["pooling"] or pooling
+        built = {key: value for key, value in network.items() if not key.startswith("weights")}
+        # No tile is learnt from that pixels could be normalised by.
+        built |= {"pooling": built["pooling"] or pooling, "normalise": "unit"}
         whole = networks.build_model(TASKS["regression"], precision=precision, **built)
-        networks.initialise(whole, seed=seed, weights=network["weights"])
+        files = {key: network[key] for key in ("weights", "weights_sha256")}
+        networks.initialise(whole, seed=seed, **files)
     table = read_table(manifest)
     table = table.assign(n_tiles=table["n_tiles"].astype(int)).query("n_tiles > 0").reset_index(drop=True)
     found, where = _features_of(whole, table, batch=batch)

@@ -41,6 +41,11 @@ TABLE: dict[str, Row] = {
             "how predictions are summed for a probe that measures several genes together (multi-KRT)",
         ),
         Row(
+            "spot_genes_selected_on", "all", "all", "fold",
+            "He 2020, Methods: the 250 genes of the highest mean over all spots; released code likewise",
+            "spots whose counts choose the genes of top-<n>: all, or those outside the round's test part",
+        ),
+        Row(
             "validation_share", 0.1, 0.18, 0.1,
             "paper: 80 % train, 10 % validation, 10 % test; released: 80/20 of what the test set leaves, so 72/18/10",
             "share of the split units that validate, where a scheme names none",

@@ -1,23 +1,33 @@
-"""What a study's configuration may say of a network and of how it is fitted; the same for every task."""
+"""What a study's configuration may say of every task: its layout and scheme, its network, and how that is fitted."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from histocarta.kinds import Section
+from histocarta.kinds import LayoutName, SchemeName, Section, TraitName
 from histocarta.networks import SMALLEST_TILE
 
 
 class Model(Section):
     """The network."""
 
-    network: Literal["inception-v3", "tiny"] = Field("inception-v3", description="architecture (tiny: trial runs only)")
+    network: Literal["inception-v3", "densenet-121", "tiny"] = Field(
+        "inception-v3", description="architecture (tiny: trial runs only)"
+    )
     size: int = Field(512, ge=16, description="side of the network's input in pixels; tiles are resized to it")
     pooling: Literal["avg", "max"] | None = Field(None, description="global pooling; null: by `fidelity`")
     batch_norm_momentum: float = Field(
         0.99, ge=0, lt=1, description="Keras' momentum; use 0.9 where a run has only some hundred steps"
     )
     weights: str | None = Field(None, description="weights file to start from; null: random")
+    weights_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="what that file must be; null: whatever it is"
+    )
+    normalise: Literal["unit", "training"] = Field(
+        "unit",
+        description="unit: pixels are scaled to 0..1; training: then by mean and deviation of the first training "
+        "batches, channel by channel",
+    )
 
     @model_validator(mode="after")
     def _large_enough(self) -> "Model":
@@ -30,7 +40,14 @@ class Training(Section):
     """How a model is fitted."""
 
     batch: int = Field(32, ge=1, description="tiles per step, over all GPUs")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    learning_rate: float = Field(1e-3, gt=0, description="learning rate")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="what changes the weights")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    reduction: Literal["mean", "sum"] = Field(
+        "mean",
+        description="how a batch's losses become one: sum (ST-Net's code) with a learning rate of 1e-6 and batches of "
+        "32 is mean with 32e-6",
+    )
     validations_per_epoch: int = Field(16, ge=1, description="validations in one pass over the training tiles")
     min_steps: int = Field(1, ge=1, description="fewest training steps between two validations")
     steps: Annotated[int, Field(ge=1)] | None = Field(
@@ -64,3 +81,41 @@ class Training(Section):
     max_validation_tiles: Annotated[int, Field(ge=1)] | None = Field(
         None, description="most tiles scored at one validation; null: all"
     )
+
+
+class Task(Section):
+    """What every task says of itself."""
+
+    layout: LayoutName = Field(description="name of a layout")
+    scheme: SchemeName = Field(description="name of a split scheme")
+    traits: str | list[TraitName] = Field(description="traits to predict: a sheet with the column `trait`, or a list")
+    model: Model = Field(Model(), description="network")
+    training: Training = Field(Training(), description="fit")
+
+    def judging(self) -> dict[str, Any]:
+        """What training is told beyond ``model`` and ``training``."""
+        return {"threshold": None}
+
+    def combining(self, *, seed: int) -> dict[str, Any]:
+        """What the function that makes one score of the rounds' is told."""
+        return {}
+
+    def tables(self) -> list[str]:
+        """Names of the task's tables of performance, tables/{name}.tsv."""
+        raise NotImplementedError
+
+    def at_once(self) -> list[str]:
+        """The ways in which all genes are predicted at once."""
+        return []
+
+    def gathered(self) -> list[str]:
+        """The ways of which there is a table of many genes, and no files of each."""
+        return self.at_once()
+
+    def ways(self) -> list[str]:
+        """How genes are predicted, of a task that has several ways."""
+        return []
+
+    def one_by_one(self) -> bool:
+        """Whether each of the ``traits`` has jobs, and files, of its own."""
+        return True

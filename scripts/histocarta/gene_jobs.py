@@ -23,7 +23,8 @@ from histocarta.model_archives import write_archive
 from histocarta.progress import progress
 from histocarta.resume import Store, TrainingState
 from histocarta.tasks import TASKS
-from histocarta.training import Learner, begin, make_learner, plan_round, staged
+from histocarta.training import Learner, begin, make_learner
+from histocarta.training_plans import plan_round, staged
 from histocarta.training_records import Round, describe, fingerprint, provenance
 from histocarta.validation import Settings, Validation, album_in, validation_tiles
 

@@ -12,6 +12,7 @@ tissue. ``python -m histocarta.her2st --data <folder> --output data/her2st`` wri
                     of a control the gene's own values: its map must not agree with them
     traits.tsv      the traits that the study asks for
     annotations.tsv slide, x_px, y_px, class of every spot in an expression cluster: dense carcinoma or other tissue
+    whole-slides.tsv, sections.tsv, classes/*.tsv: the sections as they are, for the task spots
 
 There is no clinical table. ``--small`` takes B4 and C2, one section of each patient, and ERBB2, FASN and one control.
 """
@@ -28,7 +29,7 @@ import pandas as pd
 
 from histocarta.errors import InputError, nearest
 from histocarta.files import write_table
-from histocarta.her2st_sections import Section, log_shares, mark_clusters, read_section
+from histocarta.her2st_sections import Section, log_shares, mark_clusters, read_section, write_sections
 from histocarta.progress import progress
 
 MPP = 0.686  # µm per px: neighbouring spots, 200 µm apart, lie 291.5 px apart
@@ -98,6 +99,7 @@ def prepare_study(
     marked = spots.assign(**{"class": pd.concat(map(mark_clusters, loaded.values())).to_numpy()})
     marked = marked.loc[(marked["slide"] != "") & (marked["class"] != ""), ["slide", "x_px", "y_px", "class"]]
     write_table(marked.round(5), output / "annotations.tsv")
+    write_sections(folder, sections, output=output, mpp=MPP)
     asked = [name for trait in traits for name in (trait, f"{trait}_shuffled") if name == trait or trait in controls]
     write_table(pd.DataFrame({"trait": asked}), output / "traits.tsv")
     return cores

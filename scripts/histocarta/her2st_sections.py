@@ -1,6 +1,6 @@
 """What one spatially measured section holds: an image, counts of every gene in its spots, and clusters of the spots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from histocarta.errors import InputError
+from histocarta.files import write_table
 
 # Epithelial: where a cluster's spots hold more of it than the section's do on average, carcinoma is dense.
 MARKER = "EPCAM"
@@ -63,3 +64,25 @@ def mark_clusters(section: Section) -> pd.Series:
     known = section.clusters[section.clusters >= 0].index
     high = marker[known].groupby(section.clusters[known]).mean() > marker[known].mean()
     return section.clusters.map(high.map({True: CLASSES[1], False: CLASSES[0]})).fillna("")
+
+
+def write_sections(folder: Path, patients: Mapping[str, Sequence[str]], *, output: Path, mpp: float) -> None:
+    """Write the sheets by which whole sections are a cohort of their own, for the task spots.
+
+    whole-slides.tsv (slide, patient, file, mpp), sections.tsv (slide, counts, spots, annotation) and per section
+    classes/{slide}.tsv: spot and class, by expression clusters (:func:`mark_clusters`), which stand in for annotations.
+    """
+    slides, sections = [], []
+    for patient, names in patients.items():
+        for name in names:
+            classes = output / "classes" / f"{name}.tsv"
+            marked = mark_clusters(read_section(folder, name))
+            write_table(
+                pd.DataFrame({"spot": marked.index, "class": marked.to_numpy()}).query("`class` != ''"), classes
+            )
+            slides.append((name, patient, (folder / "images" / f"{name}.jpg").as_posix(), mpp))
+            paths = (folder / "counts" / f"{name}.tsv.gz", folder / "spots" / f"{name}.tsv", classes)
+            sections.append((name, *(path.as_posix() for path in paths)))
+    write_table(pd.DataFrame(slides, columns=["slide", "patient", "file", "mpp"]), output / "whole-slides.tsv")
+    columns = ["slide", "counts", "spots", "annotation"]
+    write_table(pd.DataFrame(sections, columns=columns), output / "sections.tsv")

@@ -1,6 +1,7 @@
 """How every tile of a cohort gets a score from every round's model in one pass over the pixels."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,20 +29,29 @@ def score_tiles(
     gpus: int = 1,
     require_gpu: bool = True,
     threads: int | None = None,
+    splits: list[str] | None = None,
+    symmetric: bool = False,
 ) -> None:
     """Write the scores of all tiles of the cohort (slide, row, col, score), one file per model.
 
     Slides come in the manifest's order and tiles row by row. A model that is an empty archive (an excluded round)
-    gives a table without rows. With ``gpus`` 0 those that there are stay hidden; ``threads`` are those of the CPU
-    that the job may use (None: all). Raises InputError for a damaged model or shard, and where a GPU was given that
-    cannot be seen (unless ``require_gpu`` is off); ArithmeticError for a score that is not a number.
+    gives a table without rows. With ``splits``, a table per model, each scores only the slides that it tests, and a
+    score is the list of all its outputs. symmetric : a score is the mean over a tile's eight symmetries. With ``gpus``
+    0 those that there are stay hidden; ``threads`` are those of the CPU that the job may use (None: all). Raises
+    InputError for a damaged model or shard, and where a GPU was given that cannot be seen (unless ``require_gpu`` is
+    off); ArithmeticError for a score that is not a number.
     """
     backend_in_use().limit(gpus=gpus, threads=threads)
     check_gpus(gpus=gpus, required=require_gpu)
     excluded = read_json(summary)["status"] != "ok"
     usable = [not excluded and networks.holds_model(path) for path in models]
-    chosen = [path for path, use in zip(models, usable, strict=True) if use]
-    tables = iter(score_cohort(read_table(manifest), chosen, batch=batch, precision=precision) if chosen else [])
+    how, slides = {"batch": batch, "precision": precision, "symmetric": symmetric}, read_table(manifest)
+    if splits:
+        tables = iter([score_tested(slides, path, split, **how) for path, split in zip(models, splits, strict=True)
+                       if networks.holds_model(path) and not excluded])  # fmt: skip
+    else:
+        chosen = [path for path, use in zip(models, usable, strict=True) if use]
+        tables = iter(score_cohort(slides, chosen, **how) if chosen else [])
     empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
     for path, use in zip(scores, usable, strict=True):
         write_table(next(tables) if use else empty, path)
@@ -72,20 +82,46 @@ def score_together(
     write_table(tables[0].assign(score=mean.astype(np.float32)) if tables else empty, scores)
 
 
-def score_cohort(manifest: pd.DataFrame, paths: list[str], *, batch: int, precision: str) -> list[pd.DataFrame]:
-    """One table of scores per model; tiles are read and decoded once for all of them."""
+def score_tested(manifest: pd.DataFrame, path: str, split: str, **how: Any) -> pd.DataFrame:
+    """The scores of one model, lists of all its outputs, of the slides that its split tests; maybe none."""
+    parts = read_table(split).set_index("slide")["part"]
+    tested = manifest[manifest["slide"].map(parts).eq("test")]
+    if not tested["n_tiles"].astype(int).any():
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in (COLUMNS | {"score": "object"}).items()})
+    (table,) = score_cohort(tested, [path], **how)
+    return table
+
+
+def score_cohort(
+    manifest: pd.DataFrame, paths: list[str], *, batch: int, precision: str, symmetric: bool = False
+) -> list[pd.DataFrame]:
+    """One table of scores per model; tiles are read and decoded once for all of them.
+
+    A score is a number, or the list of the outputs of a model that has many.
+    """
     slides = manifest.assign(n_tiles=manifest["n_tiles"].astype(int))
     slides = slides[slides["n_tiles"] > 0].reset_index(drop=True)
     pipeline.check_shards(slides)
     score, size = load_scorer(paths, precision=precision)
-    places, values = score_slides(slides, score, size=size, batch=batch)
+    places, values = score_slides(slides, mean_of_symmetries(score) if symmetric else score, size=size, batch=batch)
     if not np.isfinite(values).all():
         wrong = int((~np.isfinite(values)).sum())
         raise ArithmeticError(f"I-NAN {wrong} scores of {', '.join(paths)} are not numbers; train these rounds again")
     slide, row, col = places.T
     names = slides["slide"].to_numpy(object)[slide]
     table = pd.DataFrame({"slide": names, "row": row.astype(np.int32), "col": col.astype(np.int32)})
-    return [table.assign(score=values[:, number]) for number in range(len(paths))]
+    each = np.split(values, len(paths), axis=1)
+    return [table.assign(score=value[:, 0] if value.shape[1] == 1 else list(value)) for value in each]
+
+
+def mean_of_symmetries(score: Scorer) -> Scorer:
+    """``score`` as the mean over the eight ways to turn and flip a tile (He 2020)."""
+
+    def mean(tiles: tf.Tensor) -> np.ndarray:
+        ways = [tf.image.rot90(side, turns) for side in (tiles, tf.reverse(tiles, [2])) for turns in range(4)]
+        return np.mean([score(way) for way in ways], axis=0, dtype=np.float64).astype(np.float32)
+
+    return mean
 
 
 def load_scorer(paths: list[str], *, precision: str) -> tuple[Scorer, int]:

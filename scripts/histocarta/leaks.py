@@ -60,6 +60,7 @@ def audit_leaks(
         "unit": unit, "independent": not shared,
         "note": _note(len(shared), unit=unit) if shared else "",
         "fitted_on": facts["fitted_on"], "thresholds_saw_test": facts["fitted_on"] not in ("non_test", ""),
+        "genes_saw_test": facts.get("genes_saw_test", False),
         "one_test_part": _one_test_part(rounds), "rounds": [_sizes(split, table) for split in rounds],
         "version": version,
     }  # fmt: skip

@@ -127,12 +127,12 @@ def too_many_excluded(table: pd.DataFrame, *, max_excluded: float) -> list[str]:
     """One line for each layout that lost more slides than may be lost.
 
     Not counted are those that the sheet excludes, a patient's others where the cohort keeps one slide of each, and
-    slides without a tile in the region that the layout keeps to: nothing is wrong with them.
+    slides without a tile in the region that the layout keeps to, or without spots: nothing is wrong with them.
     """
     lines = []
     for layout, group in table[(table["stage"] == "tiles") & (table["kind"] == "slide")].groupby("scope", sort=False):
         total = int(group.loc[group["outcome"] == "in", "count"].sum())
-        lost = group[(group["outcome"] == "excluded") & ~group["code"].isin(("T-SECOND", "T-REGION"))]
+        lost = group[(group["outcome"] == "excluded") & ~group["code"].isin(("T-SECOND", "T-REGION", "S-NOSPOTS"))]
         if len(lost) > max(1, max_excluded * total):
             codes = "; ".join(
                 f"{code} {len(items)} ({', '.join(items[:3])}{', …' if len(items) > 3 else ''})"

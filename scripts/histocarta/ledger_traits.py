@@ -9,7 +9,9 @@ from histocarta.codes import LEDGER
 # Of labels.json: slides that a trait uses, to learn or to test; a task has the classes, or values as they are.
 CLASSES = ("high", "low", "ood_near", "ood_far", "measured")
 UNLABELLED = ("no_expression", "one_sample", "not_measured")  # of labels.parquet, column reason
-TILES = ("inside", "outside")  # of labels.json, where tiles have labels of their own
+# Of labels.json, where tiles have labels of their own: those with one, and those without.
+TILES = {"inside": "tiles marked inside", "outside": "tiles marked outside", "windows": LEDGER["windows"]}
+BARE_TILES = ("unmarked", "no_counts")
 
 
 def unlabelled_slides(labels: str) -> pd.DataFrame:
@@ -31,12 +33,18 @@ def label_rows(
     rows = _trait_rows("labels", task, records, total=len(records), used=len(usable))
     for record in usable:
         scope, counts = f"{task}/{record['trait']}", record["n"]
-        if "inside" in counts:
+        if set(counts) & set(TILES):
             rows.append(("labels", scope, "tile", "in", "", "", "tiles", sum(counts.values())))
             rows += [
-                ("labels", scope, "tile", "used", "", name, f"tiles marked {name}", counts[name]) for name in TILES
+                ("labels", scope, "tile", "used", "", name, TILES[name], counts[name])
+                for name in TILES
+                if name in counts
             ]
-            rows.append(("labels", scope, "tile", "excluded", "", "unmarked", LEDGER["unmarked"], counts["unmarked"]))
+            rows += [
+                ("labels", scope, "tile", "excluded", "", name, LEDGER[name], counts[name])
+                for name in BARE_TILES
+                if name in counts
+            ]
             continue
         rows.append(("labels", scope, "slide", "in", "", "", "slides with tiles", tiled))
         rows += [

@@ -13,11 +13,13 @@ import keras
 import numpy as np
 
 from histocarta.errors import InputError, nearest
-from histocarta.files import replacing
+from histocarta.files import replacing, sha256
 from histocarta.networks import SMALLEST_TILE
 from histocarta.tasks import Task
 
-SCALE, POOL, HEAD = "scale", "pool", "score"  # layers found by name; the last two stay in float32 whatever the rest is
+# Layers found by name; pool and score stay in float32 whatever the rest is.
+SCALE, NORMALISE, POOL, HEAD = "scale", "normalise", "pool", "score"
+LEAST_DEVIATION = 1e-3  # of a channel, in 0..1
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")  # Keras' dtype policies; variables are float32 in all
 POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
@@ -35,6 +37,10 @@ def _inception_v3(images: keras.KerasTensor) -> keras.KerasTensor:
     return keras.applications.InceptionV3(include_top=False, weights=None, input_tensor=images).output
 
 
+def _densenet_121(images: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=images).output
+
+
 def _tiny(images: keras.KerasTensor) -> keras.KerasTensor:
     """Two convolutions with batch normalisation: for tests and trial runs of the workflow, not for science."""
     for n, filters in enumerate((8, 16)):
@@ -50,6 +56,9 @@ NETWORKS: dict[str, Network] = {
         SMALLEST_TILE["inception-v3"],
         "Szegedy et al. 2016, as in keras.applications; Levy-Jurgenson 2020",
     ),
+    "densenet-121": Network(
+        _densenet_121, SMALLEST_TILE["densenet-121"], "Huang et al. 2017, as in keras.applications; He 2020"
+    ),
     "tiny": Network(_tiny, SMALLEST_TILE["tiny"], "for tests"),
 }
 
@@ -61,12 +70,14 @@ def build_model(
     size: int,
     pooling: str,
     batch_norm_momentum: float,
+    normalise: str = "unit",
     precision: str = "float32",
 ) -> keras.Model:
     """A network for ``task``: uint8 tiles (N x size x size x 3) in, float32 scores (N x units) out.
 
     Pixels are scaled to 0..1 inside the model, as Levy-Jurgenson 2020 does (no mean, no standard deviation), so that a
-    saved model can be given tiles as they are stored. The variables hold an arbitrary start: see :func:`initialise`.
+    saved model can be given tiles as they are stored; ``normalise`` "training" then takes off a mean and divides by a
+    deviation per channel (:func:`normalise_by`). The variables hold an arbitrary start: see :func:`initialise`.
     """
     if network not in NETWORKS:
         raise InputError(
@@ -79,7 +90,10 @@ def build_model(
         )
     with _precision(precision):
         images = keras.Input((size, size, 3), dtype="uint8", name="tile")
-        features = NETWORKS[network].features(keras.layers.Rescaling(1 / 255, name=SCALE)(images))
+        pixels = keras.layers.Rescaling(1 / 255, name=SCALE)(images)
+        if normalise == "training":
+            pixels = _normalisation()(pixels)
+        features = NETWORKS[network].features(pixels)
         pooled = POOLINGS[pooling](name=POOL, dtype="float32")(features)
         scores = keras.layers.Dense(task.units, activation=task.activation, name=HEAD, dtype="float32")(pooled)
         model = keras.Model(images, scores, name=network.replace("-", "_"))
@@ -90,11 +104,35 @@ def build_model(
     return model
 
 
-def initialise(model: keras.Model, *, seed: int, weights: str | None = None) -> None:
+def _normalisation() -> keras.layers.Layer:
+    """(x - mean) / deviation of each channel, whose two vectors are weights: all rounds share one architecture.
+
+    A batch normalisation that is not trained is this and no more, in training too.
+    """
+    return keras.layers.BatchNormalization(
+        center=False, scale=False, trainable=False, epsilon=LEAST_DEVIATION**2, name=NORMALISE
+    )
+
+
+def normalise_by(model: keras.Model, pixels: np.ndarray) -> None:
+    """Give the normalisation of ``model`` the channels' mean and variance over ``pixels`` (uint8, … x 3)."""
+    values = pixels.reshape(-1, 3) / 255.0
+    model.get_layer(NORMALISE).set_weights([values.mean(axis=0), values.var(axis=0)])
+
+
+def start_at_mean(model: keras.Model, labels: np.ndarray) -> None:
+    """Let the last layer predict the mean of ``labels`` (tiles x outputs) whatever it sees, as He 2020 starts."""
+    kernel, bias = model.get_layer(HEAD).weights
+    kernel.assign(np.zeros(kernel.shape, np.float32))
+    bias.assign(labels.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+def initialise(model: keras.Model, *, seed: int, weights: str | None = None, weights_sha256: str | None = None) -> None:
     """Set every variable to what its layer's own initialiser draws from ``seed``.
 
     One compiled model serves all rounds in this way: its graph is traced once. ``weights``, a file of weights for the
     layers before the pooling (such as those published for ImageNet), replaces the random start of those layers.
+    Raises InputError where it is not there, or not the file of that SHA-256.
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(model.weights), np.uint32))
     for layer in model.layers:
@@ -106,7 +144,13 @@ def initialise(model: keras.Model, *, seed: int, weights: str | None = None) -> 
     if weights is not None:
         if not Path(weights).is_file():
             raise InputError(f"Expected a file of weights as model.weights, found nothing at {weights}")
-        keras.Model(model.input, model.get_layer(POOL).input).load_weights(weights)
+        if weights_sha256 and (found := sha256(weights)) != weights_sha256:
+            raise InputError(
+                f"Expected the file of weights whose SHA-256 is model.weights_sha256 ({weights_sha256}), found {found} "
+                f"at {weights}; fetch it again, or correct the key"
+            )
+        pixels = NORMALISE if any(layer.name == NORMALISE for layer in model.layers) else SCALE
+        keras.Model(model.get_layer(pixels).output, model.get_layer(POOL).input).load_weights(weights)
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:

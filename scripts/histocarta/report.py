@@ -15,6 +15,7 @@ from histocarta.report_panels import panel_section
 from histocarta.report_regions import region_section
 from histocarta.report_rois import spatial_section, variability_section
 from histocarta.report_settings import settings_section
+from histocarta.report_spots import spot_sections
 from histocarta.report_statuses import status_section
 from histocarta.report_survival import survival_section
 from histocarta.tasks import TASKS
@@ -41,6 +42,7 @@ def write_report(
     unpredicted: list[str],
     external: list[str],
     others: list[str],
+    in_spots: list[str],
     report: str,
     study: dict[str, Any],
     cohort: str,
@@ -51,8 +53,9 @@ def write_report(
     ``manifests`` (one per layout), ``regions`` (metrics.json per region), ``tables`` (one per task),
     ``heterogeneity`` (hti.tsv per set of traits), ``survival`` (survival.json likewise), ``spots`` (spots.json per
     trait), ``contrasts`` (contrasts/{contrast}/{source}.tsv), ``panels``, ``statuses``, ``spatial``, ``variability``,
-    ``enrichment``, ``unpredicted`` and ``external`` (of tables/) and ``others`` (ledger.tsv of external cohorts) name
-    what there is to show; pictures are looked up beside them. Names from sheets are escaped.
+    ``enrichment``, ``unpredicted`` and ``external`` (of tables/), ``others`` (ledger.tsv of external cohorts) and
+    ``in_spots`` (pictures and tables of genes in spots) name what there is to show; other pictures are looked up
+    beside them. Names from sheets are escaped.
     """
     sections = [
         cohort_section(ledger, flow),
@@ -62,8 +65,8 @@ def write_report(
     ]
     mixed = {_task_of(path) for path in tables if not is_independent(path)}
     for path in tables:
-        show = SECTIONS[TASKS[_task_of(path)].slide_score]
-        sections += [_marked(section, _task_of(path) in mixed) for section in show(path, root, study)]
+        shown = SECTIONS[TASKS[_task_of(path)].combination](path, root, study, made=in_spots)
+        sections += [_marked(section, _task_of(path) in mixed) for section in shown]
     for path in heterogeneity:
         sections.append(_marked(heterogeneity_section(path, root, study), Path(path).parents[1].name in mixed))
     for path in survival:
@@ -110,7 +113,7 @@ def other_section(ledger: str) -> Section:
     return Section(f"Cohort {Path(ledger).parent.name} (external)", [Note(note), table])
 
 
-def class_sections(table: str, root: str, study: dict[str, Any]) -> list[Section]:
+def class_sections(table: str, root: str, study: dict[str, Any], **_: Any) -> list[Section]:
     """Performance, learning curves and cartographies of a task with classes."""
     task, rows = _task_of(table), read_table(table)
     settings = study["tasks"][task]
@@ -160,5 +163,5 @@ def _marked(section: Section, mixed: bool) -> Section:
     return Section(section.title, [Caution(NOT_INDEPENDENT), *marked])
 
 
-# By what a slide scores: what is shown of a table of performance.
-SECTIONS = {"share": class_sections, "mean": fit_sections}
+# By how a task's rounds become one: what is shown of its table of performance.
+SECTIONS = {"vote_consensus": class_sections, "average_rounds": fit_sections, "join_spots": spot_sections}

@@ -50,7 +50,13 @@ class Cohort(Section):
     slides: str | None = Field(None, description="slide sheet (TSV)")
     gdc_manifest: str | None = Field(None, description="GDC manifest of the slides, in place of a slide sheet")
     slides_folder: str | None = Field(None, description="where the manifest's files lie, as folder/id/filename")
-    expression: list[ExpressionTable] = Field(min_length=1, description="expression matrices (mRNA, miRNA, …)")
+    expression: list[ExpressionTable] = Field(
+        [], description="expression matrices (mRNA, miRNA, …); needed but where there are `sections`"
+    )
+    sections: str | None = Field(
+        None,
+        description="spatially measured sections (TSV), for the task spots: slide, counts and, by their format, spots",
+    )
     clinical: str | None = Field(None, description="clinical sheet (TSV) with patient, time and event")
     one_slide: bool = Field(
         False, description="use one slide of each patient: of the highest `priority` in the sheet, then the most tiles"
@@ -89,6 +95,8 @@ class Cohort(Section):
             raise ValueError("either slides or gdc_manifest, and not both")
         if (self.gdc_manifest is None) != (self.slides_folder is None):
             raise ValueError("slides_folder together with gdc_manifest")
+        if not self.expression and not self.sections:
+            raise ValueError("expression, or sections with spots")
         return self
 
     def files(self) -> dict[str, str | list[str]]:
@@ -110,6 +118,9 @@ CHOOSING = ("of", "region", "min_score")  # keys of a layout that takes another'
 class Layout(Section):
     """Where tiles lie, how large they are, and which are kept; or, with `of`, those of another layout in a region."""
 
+    sites: Literal["grid", "spots"] = Field(
+        "grid", description="where tiles lie: side by side, or one on every spot of the cohort's `sections`"
+    )
     size: int = Field(512, ge=16, le=4096, description="side of a tile in pixels")
     mpp: float = Field(0.5, gt=0, le=20, description="um per pixel of a tile (never «20x»)")
     stain: Literal["none", "macenko", "reinhard", "vahadane"] = Field("none", description="colour normalisation")
@@ -133,7 +144,7 @@ class Layout(Section):
 
     def tiling(self) -> dict[str, Any]:
         """The settings of :func:`histocarta.tiling.tile_slide`."""
-        return self.model_dump(exclude={"stain", *CHOOSING}) | {"method": self.stain}
+        return self.model_dump(exclude={"stain", "sites", *CHOOSING}) | {"method": self.stain, "sites_are": self.sites}
 
     def staining(self) -> dict[str, Any]:
         """The settings of :func:`histocarta.stain.estimate_stain`."""
@@ -157,6 +168,22 @@ class Scheme(Section):
     leave_out: Literal["patient"] | None = Field(
         None, description="patient: one round per patient, who tests; `test` and `rounds` are not used"
     )
+    inner: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="with `leave_out`, for the task spots: parts of the training patients by which the number of "
+        "epochs is chosen before a model learns from all of them (He 2020: 4); no validation part is drawn then",
+    )
+
+    @model_validator(mode="after")
+    def _inner_of_left_out(self) -> "Scheme":
+        if self.inner and (not self.leave_out or self.tuning):
+            raise ValueError("inner beside leave_out and without tuning")
+        return self
+
+    def splitting(self) -> dict[str, Any]:
+        """The settings of :func:`histocarta.splits.split_cohort`."""
+        drawn = self.model_dump(exclude={"rounds", "inner"})
+        return drawn | ({"validation": 0.0} if self.inner else {})
 
 
 class Heterogeneity(Section):

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from histocarta.fit_settings import Model, Training
-from histocarta.kinds import LayoutName, Percentile, SchemeName, Section, TraitName, TraitSet, Votes
+from histocarta.fit_settings import Task
+from histocarta.kinds import Percentile, Section, TraitName, TraitSet, Votes
+from histocarta.spot_settings import Spots
 
 
 class Labels(Section):
@@ -59,44 +60,6 @@ class Vote(Section):
     best: Votes = Field(
         3, ge=1, description="rounds, best by validation, that vote on each tile; odd, so that no vote ties"
     )
-
-
-class Task(Section):
-    """What every task says of itself."""
-
-    layout: LayoutName = Field(description="name of a layout")
-    scheme: SchemeName = Field(description="name of a split scheme")
-    traits: str | list[TraitName] = Field(description="traits to predict: a sheet with the column `trait`, or a list")
-    model: Model = Field(Model(), description="network")
-    training: Training = Field(Training(), description="fit")
-
-    def judging(self) -> dict[str, Any]:
-        """What training is told beyond ``model`` and ``training``."""
-        return {"threshold": None}
-
-    def combining(self, *, seed: int) -> dict[str, Any]:
-        """What the function that makes one score of the rounds' is told."""
-        return {}
-
-    def tables(self) -> list[str]:
-        """Names of the task's tables of performance, tables/{name}.tsv."""
-        raise NotImplementedError
-
-    def at_once(self) -> list[str]:
-        """The ways in which all genes are predicted at once."""
-        return []
-
-    def gathered(self) -> list[str]:
-        """The ways of which there is a table of many genes, and no files of each."""
-        return self.at_once()
-
-    def ways(self) -> list[str]:
-        """How genes are predicted, of a task that has several ways."""
-        return []
-
-    def one_by_one(self) -> bool:
-        """Whether each of the ``traits`` has jobs, and files, of its own."""
-        return True
 
 
 class Regions(Task):
@@ -233,6 +196,7 @@ class Tasks(Section):
     regions: Regions | None = Field(None, description="where tissue of a kind lies: tiles told by annotated ones")
     extremes: Extremes | None = Field(None, description="high against low expression, as Levy-Jurgenson et al. 2020")
     regression: Regression | None = Field(None, description="expression itself, as Wang et al. 2021")
+    spots: Spots | None = Field(None, description="expression in spots of spatial transcriptomics, as He et al. 2020")
 
     @model_validator(mode="after")
     def _one(self) -> "Tasks":

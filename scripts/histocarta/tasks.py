@@ -18,6 +18,9 @@ class Task:
     classes : whether labels are classes, so that a part of one class only cannot be ranked.
     slide_score : what a slide scores by its tiles: "share" of those above a threshold, or their "mean".
     tile_labels : whether tiles have labels of their own (labels.parquet has a row for every tile), not their slide's.
+    many : whether a round learns and scores many genes: a score is a list, and only the slides that the round tests
+    have any. mean_start : whether the last layer starts with weights of zero and the labels' mean as bias. symmetric :
+    whether a tile's score is the mean over its eight symmetries.
     measures : figures of a validation (``validation.FIGURES``). For classes of slides one of them chooses the weights
     to keep (the study's ``checkpoint_metric``); otherwise the validation loss does.
     """
@@ -32,15 +35,18 @@ class Task:
     measures: tuple[str, ...]
     source: str
     tile_labels: bool = False
+    many: bool = False
+    mean_start: bool = False
+    symmetric: bool = False
 
     @property
     def combination(self) -> str:
         """How the rounds become one (``combination.COMBINATIONS``, and the stage's name in ``VERSION``)."""
-        return (
-            "average_tiles"
-            if self.tile_labels
-            else {"share": "vote_consensus", "mean": "average_rounds"}[self.slide_score]
-        )
+        if self.many:
+            return "join_spots"
+        if self.tile_labels:
+            return "average_tiles"
+        return {"share": "vote_consensus", "mean": "average_rounds"}[self.slide_score]
 
     def with_outputs(self, labels: "pd.DataFrame") -> "Task":
         """This task with as many outputs as a label of ``labels`` holds numbers: a list is a panel of genes."""
@@ -84,6 +90,21 @@ TASKS: dict[str, Task] = {
             slide_score="mean",
             measures=("slide_rho",),
             source="Wang et al. 2021, Cancer Res. 81:5115 (EMO): one linear output per gene, mean squared error",
+        ),
+        Task(
+            name="spots",
+            label="target",
+            units=1,
+            activation="linear",
+            loss="mean_squared_error",
+            classes=False,
+            slide_score="mean",
+            measures=("tile_rho",),
+            source="He et al. 2020, Nat. Biomed. Eng. 4:827 (ST-Net): an output per gene, a label per spot",
+            tile_labels=True,
+            many=True,
+            mean_start=True,
+            symmetric=True,
         ),
     )
 }

@@ -1,8 +1,7 @@
-"""Which squares of a slide become tiles: the grid, and the tests that a tile must pass, in their order."""
+"""Which squares of a slide become tiles: the tests that a tile must pass, in their order."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from histocarta.files import read_json, sha256, write_columns, write_json
 from histocarta.glass import GlassFinder
 from histocarta.progress import progress
 from histocarta.quality import draw_quality_picture, measure_quality
-from histocarta.reader import SlideReader, UnreadableRegion, open_reader, window_width
+from histocarta.reader import SlideReader, UnreadableRegion, open_reader
+from histocarta.sites import Sites, lay_grid, sites_of
 from histocarta.stain import normaliser
 from histocarta.tilestore import write_shard
 from histocarta.tissue import background_share, enough_tissue
@@ -25,22 +25,6 @@ REASONS = ("background", "pen", "dark", "blur", "unreadable", "edge")
 MAX_UNREADABLE = 0.01  # share of the tiles that were read; a slide with more is left out (code S-TILES)
 MAX_ENLARGEMENT = 1.1  # um/px of the slide over the tile's: beyond it a tile shows detail that nobody scanned
 MUCH_PEN = 0.2  # share of the tiles with tissue lost to pen above which the slide is flagged
-SITE_TYPES = {
-    "row": "int32",
-    "col": "int32",
-    "x": "int64",
-    "y": "int64",
-    "width_px": "int32",
-    "x_um": "float64",
-    "y_um": "float64",
-    "tissue": "float32",
-    "sharpness": "float32",
-    "pen": "float32",
-    "dark": "float32",
-    "kept": "bool",
-    "reason": "object",
-}
-Sites = dict[str, np.ndarray]  # the columns of SITE_TYPES: no frame, as pandas takes more memory than all that tiles
 
 
 @dataclass(frozen=True)
@@ -72,29 +56,14 @@ class Rules:
         return found
 
 
-def lay_grid(*, x: int, y: int, width: int, height: int, mpp: float, width_px: int) -> Sites:
-    """All cells of the non-overlapping grid that starts at a region's corner ``(x, y)``, row by row.
-
-    ``x``, ``y``, ``width``, ``height`` and ``width_px``, the side of a cell, are level-0 px, ``mpp`` um per level-0 px.
-    Cells that reach beyond the region have reason ``edge``; nothing is measured or kept yet.
-    """
-    rows, cols = math.ceil(height / width_px), math.ceil(width / width_px)
-    row, col = (axis.ravel() for axis in np.mgrid[:rows, :cols])
-    left, top = col * width_px, row * width_px
-    edge = (left + width_px > width) | (top + width_px > height)
-    values = {"row": row, "col": col, "x": x + left, "y": y + top, "width_px": width_px}
-    values |= {"x_um": values["x"] * mpp, "y_um": values["y"] * mpp}
-    values |= dict.fromkeys(("tissue", "sharpness", "pen", "dark"), np.nan)
-    values |= {"kept": False, "reason": np.where(edge, "edge", "")}
-    return {name: np.full(row.shape, values[name]).astype(kind) for name, kind in SITE_TYPES.items()}
-
-
 def tile_slide(
     *,
     file: str,
     survey: str,
     tissue: str,
     thumbnail: str,
+    section: str | None = None,
+    spots: str | None = None,
     stain: str | None = None,
     sites: str,
     shard: str,
@@ -112,6 +81,7 @@ def tile_slide(
     method: str = "none",
     max_enlargement: float | None = MAX_ENLARGEMENT,
     max_unreadable: float = MAX_UNREADABLE,
+    sites_are: str = "grid",
     version: int = VERSION["tile"],
 ) -> None:
     """Cut one surveyed slide, ``file``, into tiles of ``size`` px at ``mpp`` um/px.
@@ -121,16 +91,19 @@ def tile_slide(
     shard and status ``excluded``: its survey's code, ``S-COARSE`` (its pixels would have to be enlarged more than
     ``max_enlargement`` times; None allows any), ``T-EMPTY`` (no tile passes), or ``S-TILES`` (more than
     ``max_unreadable`` of its whole cells cannot be decoded). ``stain`` is the slide's stain record, used where
-    ``method`` is not ``none``.
+    ``method`` is not ``none``. Where ``sites_are`` "spots", tiles lie on those of the ``section`` (its section.json
+    and spots.parquet), and a slide whose section is excluded is left out for its reason.
     """
     cv2.setNumThreads(1)  # a job has one core, and the same sums in the same order whatever the machine
     record = _fine_enough(read_json(survey), mpp=mpp, max_enlargement=max_enlargement)
+    if sites_are == "spots" and record["status"] == "ok":
+        record |= {key: read_json(section)[key] for key in ("status", "code", "reason")}
     rules = Rules(background, min_tissue, min_sharpness, max_pen, max_dark)
     colours = None if method == "none" else _stain_record(stain, method=method)
     unreadable: list[str] = []
     if record["status"] == "ok":
         mask = _read_image(tissue, cv2.IMREAD_GRAYSCALE) > 0
-        found = _grid_of(record, size=size, mpp=mpp)
+        found = sites_of(record, size=size, mpp=mpp, spots=spots if sites_are == "spots" else None)
         cutter = Cutter(file, record, mask, rules=rules, size=size, quality=quality, decode=decode, stain=colours)
         n_tiles = write_shard(shard, cutter.tiles(found, unreadable))
         del cutter  # before the table is written: its table of colours can take 64 MB (reinhard)
@@ -223,18 +196,6 @@ def _fine_enough(record: dict, *, mpp: float, max_enlargement: float | None) -> 
         "raise its max_enlargement"
     )
     return record | {"status": "excluded", "code": "S-COARSE", "reason": reason}
-
-
-def _grid_of(record: dict, *, size: int, mpp: float) -> Sites:
-    """The grid of a surveyed slide's region, for tiles of ``size`` px at ``mpp``."""
-    return lay_grid(
-        x=record["x"],
-        y=record["y"],
-        width=record["region_width"],
-        height=record["region_height"],
-        mpp=record["mpp"],
-        width_px=window_width(size=size, mpp=mpp, slide_mpp=record["mpp"]),
-    )
 
 
 def _verdict(sites: Sites, *, slide: str, max_unreadable: float) -> dict:

@@ -1,7 +1,6 @@
 """How a trait's rounds are trained in one process: what each learns from, one network for all, and what is written."""
 
 import shutil
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,24 @@ import pandas as pd
 from histocarta import models as networks
 from histocarta import pipeline
 from histocarta.backends import backend_in_use, check_gpus
-from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, replacing, write_json
 from histocarta.locks import only_writer
 from histocarta.resume import Store, TrainingState
-from histocarta.splits import tuning_part
-from histocarta.staging import local_copies
-from histocarta.tasks import Task, task_named
+from histocarta.tasks import task_named
+from histocarta.training_plans import labels_of_round, plan_round, staged
 from histocarta.training_records import Round, describe, fingerprint, provenance
 from histocarta.validation import Settings, Validation, album_in, validation_tiles
+
+OPTIMIZERS = {
+    "adam": lambda training: keras.optimizers.Adam(training["learning_rate"]),
+    "sgd": lambda training: keras.optimizers.SGD(training["learning_rate"], momentum=training["momentum"]),
+}
+SUMMED = {
+    "mean_squared_error": keras.losses.MeanSquaredError,
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+}
+FEW = 256
+FIRST_BATCHES = 12  # of training tiles, by which pixels are normalised (ST-Net's code)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ def train_rounds(
     checkpoint_metric: str,
     pooling: str,
     threshold: float | None,
+    inner: int | None = None,
     threads: int | None = None,
     staging: str | None = None,
 ) -> None:
@@ -62,6 +71,7 @@ def train_rounds(
     model, training : the task's settings of those names; ``pooling`` stands in where ``model`` names none.
     checkpoint_metric : slide_auc or tile_auc, the validation figure that chooses the weights to keep of a task with
     classes. threshold : a tile of such a task is positive where its score is above it; None for other tasks.
+    inner : parts of the training slides by which the number of epochs is chosen (:mod:`histocarta.inner_folds`).
     threads : of the CPU, that the job may use; None: all.
     staging : folder on the node's own disk to which shards are copied first; None: they are read where they lie.
 
@@ -71,66 +81,34 @@ def train_rounds(
     """
     backend_in_use().limit(gpus=training["gpus"], threads=threads)
     model = model | {"pooling": model["pooling"] or pooling}
-    facts, tables = read_json(summary), (read_table(manifest), read_table(labels))
-    learnt = task_named(task).with_outputs(tables[1])
-    settings = Settings(learnt, model, training, checkpoint_metric, threshold)
+    facts, row = read_json(summary), task_named(task)
+    slides, told = read_table(manifest), read_table(labels)
+    of_round = {number: labels_of_round(told, facts, number=int(number), task=row) for number in rounds}
+    settings = Settings(row.with_outputs(of_round[rounds[0]]), model, training, checkpoint_metric, threshold)
     common = provenance(settings, trait=facts["trait"], seed=seed, manifest=manifest, audit=audit)
     plans = [
-        plan_round(*tables, read_table(split), number=int(number), facts=facts, seed=seed, task=settings.task)
+        plan_round(
+            slides, of_round[number], read_table(split), number=int(number), facts=facts, seed=seed, task=settings.task,
+            inner=inner,
+        )
         for number, split in zip(rounds, splits, strict=True)
-    ]
+    ]  # fmt: skip
     if staging:
         plans = staged(plans, folder=staging)
     learner = None if all(plan.code for plan in plans) else make_learner(settings)
     for plan, path, sidecar, history in zip(plans, models, sidecars, histories, strict=True):
-        state = TrainingState(ended=plan.reason, code=plan.code, reason=plan.reason)
+        state, choice = TrainingState(ended=plan.reason, code=plan.code, reason=plan.reason), {}
         if not plan.code:
             what = f"{facts['trait']} round {plan.number}"
             board = Path(history).parent / "tensorboard"
-            state = train_round(learner, plan, settings=settings, seed=seed, folder=state_dir, board=board, what=what)
+            train = train_by_folds if plan.folds else train_round
+            state, choice = train(learner, plan, settings=settings, seed=seed, folder=state_dir, board=board, what=what)
         _write_round(learner, state, columns=settings.history, path=path, history=history)
-        write_json(common | describe(plan, state, settings.task), sidecar)
+        write_json(common | describe(plan, state, settings.task) | choice, sidecar)
     for plan in plans:
-        shutil.rmtree(Path(state_dir) / f"round-{plan.number}", ignore_errors=True)
-
-
-def plan_round(
-    manifest: pd.DataFrame,
-    labels: pd.DataFrame,
-    split: pd.DataFrame,
-    *,
-    number: int,
-    facts: dict[str, Any],
-    seed: int,
-    task: Task,
-) -> Round:
-    """Which slides a round trains and validates on: those with tiles and a label of the trait.
-
-    facts : labels.json of the trait (trait, status, code, reason). Raises InputError for the split of another round.
-    """
-    found = sorted(set(split["round"].astype(int)))
-    if found != [number]:
-        raise InputError(
-            f"Expected the split of round {number}, found that of {found}; give splits in the rounds' order"
-        )
-    select = pipeline.select_tiles if task.tile_labels else pipeline.select_slides
-    parts = [select(manifest, labels, split, part=part, column=task.label) for part in ("train", tuning_part(split))]
-    code, reason = _why_not(*parts, task) if facts["status"] == "ok" else (facts["code"], facts["reason"])
-    sequence = np.random.SeedSequence([seed, number, zlib.crc32(facts["trait"].encode())])
-    start, tiles = (int(word) >> 1 for word in sequence.generate_state(2, np.uint32))  # TensorFlow wants them signed
-    return Round(number, *parts, start, tiles, code, reason)
-
-
-def staged(plans: list[Round], *, folder: str) -> list[Round]:
-    """``plans`` on copies of their shards in ``folder``."""
-    parts = [part for plan in plans if not plan.code for part in (plan.train, plan.validation)]
-    shards = {path: digest for part in parts for path, digest in zip(part["shard"], part["sha256"], strict=True)}
-    copies = local_copies(shards, folder=folder)
-
-    def on_copies(part: pd.DataFrame) -> pd.DataFrame:
-        return part.assign(shard=part["shard"].replace(copies))
-
-    return [replace(plan, train=on_copies(plan.train), validation=on_copies(plan.validation)) for plan in plans]
+        for left in Path(state_dir).glob(f"round-{plan.number}*"):
+            if left.name.split("-")[1] == str(plan.number):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def make_learner(settings: Settings) -> Learner:
@@ -138,27 +116,69 @@ def make_learner(settings: Settings) -> Learner:
     training, backend = settings.training, backend_in_use()
     devices = backend.prepare(**{key: training[key] for key in ("gpus", "precision", "xla")})
     check_gpus(gpus=training["gpus"], required=training["require_gpu"])
-    build = {key: value for key, value in settings.model.items() if key != "weights"}
+    build = {key: value for key, value in settings.model.items() if not key.startswith("weights")}
     with devices:
         model = networks.build_model(settings.task, precision=training["precision"], **build)
-        optimizer = keras.optimizers.Adam(training["learning_rate"])
+        optimizer = OPTIMIZERS[training["optimizer"]](training)
         xla = training["xla"] or backend.always_xla
-        model.compile(optimizer=optimizer, loss=settings.task.loss, jit_compile=xla)
+        name = settings.task.loss
+        loss = SUMMED[name](reduction="sum") if training["reduction"] == "sum" else name
+        model.compile(optimizer=optimizer, loss=loss, jit_compile=xla)
         model.optimizer.build(model.trainable_variables)
     # Only scalars (step, learning rate, loss scale) start at something else than zero.
     start = [0.0 if len(v.shape) else float(v.numpy()) for v in model.optimizer.variables]
     return Learner(model, start)
 
 
-def train_round(
+def train_by_folds(
     learner: Learner, plan: Round, *, settings: Settings, seed: int, folder: str, board: Path, what: str
-) -> TrainingState:
+) -> tuple[TrainingState, dict[str, Any]]:
+    """Choose the number of epochs by the round's folds, then train on all of its slides for so many (He 2020).
+
+    Each fold is held out once while the others are learnt from, for all ``max_validations``; the epoch is the one with
+    the smallest sum of squared errors over all held-out tiles. Settings, and what is said of the choice (``inner``).
+    """
+    most = settings.training["max_validations"]
+    whole = replace(settings, training=settings.training | {"stop": most, "plateau": None}, keep_last=True)
+    losses = []
+    for number, fold in enumerate(plan.folds, start=1):
+        state, _ = train_round(
+            learner, fold, settings=whole, seed=seed, folder=folder, board=board.parent / f"inner-{number}",
+            what=f"{what} fold {number} of {len(plan.folds)}", name=f"round-{plan.number}-fold-{number}",
+        )  # fmt: skip
+        if state.code or len(state.history) < most:
+            return replace(state, code="M-NAN", reason=f"fold {number}: {state.reason or state.ended}"), {}
+        losses.append([row["validation_loss"] * fold.validation["n_tiles"].sum() for row in state.history])
+    mean = np.sum(losses, axis=0) / sum(fold.validation["n_tiles"].sum() for fold in plan.folds)
+    epochs = int(np.argmin(mean)) + 1
+    few = min(whole.training["max_validation_tiles"] or FEW, FEW)  # windows learnt from: they choose nothing
+    training = whole.training | {"max_validations": epochs, "stop": epochs, "max_validation_tiles": few}
+    last = replace(whole, training=training)
+    choice = {"unit": plan.fold_unit, "folds": len(plan.folds), "loss": mean.tolist(), "chosen": epochs,
+              "note": "the figures of validation are of windows learnt from"}  # fmt: skip
+    print(f"{what}: {epochs} of {most} validations chosen by {len(plan.folds)} folds ({plan.fold_unit})", flush=True)
+    state, _ = train_round(learner, plan, settings=last, seed=seed, folder=folder, board=board, what=what)
+    return state, {"inner": choice}
+
+
+def train_round(
+    learner: Learner,
+    plan: Round,
+    *,
+    settings: Settings,
+    seed: int,
+    folder: str,
+    board: Path,
+    what: str,
+    name: str | None = None,
+) -> tuple[TrainingState, dict[str, Any]]:
     """Train the network for one round, or go on where a killed job left it; it ends up with the best weights.
 
-    folder : the job's state folder. board : folder of the TensorBoard log. what : the round's name in the log.
+    folder : the job's state folder. board : folder of the TensorBoard log. what : the round's name in the log. Nothing
+    more is said of it (the second value).
     """
     pipeline.check_shards(pd.concat([plan.train, plan.validation]))
-    place = Path(folder) / f"round-{plan.number}"
+    place = Path(folder) / (name or f"round-{plan.number}")
     with only_writer(place / "lock", busy="another job trains the same models"):
         store = Store(place, settings=fingerprint(plan, settings, seed))
         state = begin(learner, plan, settings=settings, store=store, board=board)
@@ -166,19 +186,34 @@ def train_round(
             _fit(learner.model, plan, settings=settings, state=state, store=store, board=board, what=what)
         if not state.code:
             store.restore_best(learner.model)
-    return state
+    return state, {}
 
 
 def begin(learner: Learner, plan: Round, *, settings: Settings, store: Store, board: Path) -> TrainingState:
     """Bring the network to its newest checkpoint in ``store``, or to its start, and say how far the round is."""
     state = store.load(learner.model)
     if state is None:
-        networks.initialise(learner.model, seed=plan.start_seed, weights=settings.model["weights"])
+        files = {key: settings.model[key] for key in ("weights", "weights_sha256")}
+        networks.initialise(learner.model, seed=plan.start_seed, **files)
+        if settings.model["normalise"] == "training":
+            networks.normalise_by(learner.model, _first_pixels(plan, settings=settings))
+        if settings.task.mean_start:
+            networks.start_at_mean(learner.model, pipeline.label_matrix(plan.train))
         for variable, value in zip(learner.model.optimizer.variables, learner.optimizer_start, strict=True):
             variable.assign(keras.ops.full(variable.shape, value, variable.dtype))
         state = TrainingState()
         shutil.rmtree(board, ignore_errors=True)
     return state
+
+
+def _first_pixels(plan: Round, *, settings: Settings) -> np.ndarray:
+    """The tiles of the first batches that the round learns from."""
+    training = settings.training
+    tiles = pipeline.training_batches(
+        plan.train, size=settings.model["size"], batch=training["batch"], seed=plan.tile_seed, first=0,
+        shuffle_buffer=training["shuffle_buffer"], augment=[],
+    )  # fmt: skip
+    return np.concatenate([images.numpy() for images, _ in tiles.take(FIRST_BATCHES)])
 
 
 def _fit(
@@ -218,18 +253,6 @@ def _fit(
         shuffle=False,
         verbose=0,
     )
-
-
-def _why_not(train: pd.DataFrame, validation: pd.DataFrame, task: Task) -> tuple[str, str]:
-    """Code and reason of a round that cannot be trained; two empty strings for one that can."""
-    if train.empty or validation.empty:
-        part = "training" if train.empty else "validation"
-        return "M-EMPTY", f"no {part} slide has tiles and a label"
-    labels = pipeline.label_matrix(train)
-    if task.classes and len(np.unique(labels)) < 2:
-        what = "tiles" if task.tile_labels else "slides"
-        return "M-ONE-CLASS", f"all {len(labels)} training {what} are of one class"
-    return "", ""
 
 
 def _write_round(

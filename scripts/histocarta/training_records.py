@@ -26,6 +26,8 @@ class Round:
     tile_seed: int  # of the tiles' order and flips
     code: str = ""
     reason: str = ""
+    folds: tuple["Round", ...] = ()  # that choose the number of epochs
+    fold_unit: str = ""  # what is never divided between them
 
 
 def provenance(settings: Settings, *, trait: str, seed: int, manifest: str, audit: str) -> dict[str, Any]:
@@ -66,6 +68,6 @@ def fingerprint(plan: Round, settings: Settings, seed: int) -> dict[str, Any]:
     return {
         "task": settings.task.name, "round": plan.number, "seed": [seed, plan.start_seed, plan.tile_seed],
         "model": settings.model, "training": settings.training, "metric": settings.metric,
-        "threshold": settings.threshold, **parts, "version": VERSION["train"],
+        "threshold": settings.threshold, "keep_last": settings.keep_last, **parts, "version": VERSION["train"],
         "backend": backend.name, "software": {name: versions[name] for name in ("keras", *backend.libraries)},
     }  # fmt: skip

@@ -40,6 +40,7 @@ class Settings:
     training: dict[str, Any]
     metric: str
     threshold: float | None
+    keep_last: bool = False  # the weights of the last validation, not of the best
 
     @property
     def chooses(self) -> str | None:
@@ -133,7 +134,7 @@ class Validation(keras.callbacks.Callback):
         row = {"step": step, "epoch": step * self.settings.training["batch"] / self.n_train, "loss": loss}
         row |= self.measure(scores) | {"learning_rate": float(f"{self.model.optimizer.learning_rate.numpy():.7g}")}
         state.history.append(row)
-        better = is_better(row, state.best, metric=self.settings.chooses)
+        better = self.settings.keep_last or is_better(row, state.best, metric=self.settings.chooses)
         if better:
             state.best, state.kept = row, ""
             self.store.keep(self.model)

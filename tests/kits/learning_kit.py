@@ -11,9 +11,11 @@ from histocarta.files import sha256, write_json, write_table
 from histocarta.tilestore import write_shard
 
 SIZE = 16
-MODEL = {"network": "tiny", "size": SIZE, "pooling": None, "batch_norm_momentum": 0.5, "weights": None}
+MODEL = {"network": "tiny", "size": SIZE, "pooling": None, "batch_norm_momentum": 0.5, "weights": None,
+         "weights_sha256": None, "normalise": "unit"}  # fmt: skip
 TRAINING = {
-    "batch": 16, "learning_rate": 1e-2, "validations_per_epoch": 4, "min_steps": 3, "max_validations": 6, "plateau": 10,
+    "batch": 16, "learning_rate": 1e-2, "optimizer": "adam", "momentum": 0.9, "reduction": "mean",
+    "validations_per_epoch": 4, "min_steps": 3, "max_validations": 6, "plateau": 10,
     "stop": 30, "min_delta": 0.0, "steps": None, "precision": "float32", "xla": False, "gpus": 1, "shuffle_buffer": 64,
     "augment": ["horizontal", "vertical"], "all_rounds_in_one_job": True, "max_validation_tiles": None,
     "require_gpu": True, "keep_best": 0, "keep_random": 0,

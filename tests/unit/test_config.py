@@ -74,7 +74,7 @@ def test_a_stated_value_wins_over_the_column(small):
 def test_an_unknown_key_is_refused_with_the_nearest(small):
     small["layouts"]["grid"]["stian"] = "none"
     message = problems_of(small)
-    assert message.startswith("Expected one of the keys size, mpp, stain,")
+    assert message.startswith("Expected one of the keys sites, size, mpp, stain,")
     assert message.endswith("found 'stian' in layouts.grid; nearest: stain")
 
 
@@ -105,7 +105,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
         ),
         (
             lambda m: m["tasks"].update(extreme=m["tasks"]["extremes"]),
-            "Expected one of the keys regions, extremes, regression, found 'extreme' in tasks; nearest: extremes",
+            "Expected one of the keys regions, extremes, regression, spots, found 'extreme' in tasks; nearest: extr",
         ),
         (
             lambda m: m.update(
@@ -114,7 +114,10 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
             ),
             "Expected a task with positive tiles at heterogeneity.0.task, found regression; name extremes",
         ),
-        (lambda m: m.update(tasks={}), "Expected one of the tasks regions, extremes, regression at tasks, found {}"),
+        (
+            lambda m: m.update(tasks={}),
+            "Expected one of the tasks regions, extremes, regression, spots at tasks, found {}",
+        ),
         (lambda m: m["tasks"]["extremes"].update(traits=["A", "a/b"]), "at tasks.extremes.traits.1, found 'a/b'"),
         (
             lambda m: m["tasks"]["extremes"].update(labels={"low": 80, "high": 20}),

@@ -12,7 +12,7 @@ from histocarta.tasks import TASKS
 from histocarta.tilestore import read_shard
 from learning_kit import MODEL, coloured_tile, manifest_of
 
-KEYS = {key: value for key, value in MODEL.items() if key != "weights"} | {"pooling": "avg"}
+KEYS = {key: value for key, value in MODEL.items() if not key.startswith("weights")} | {"pooling": "avg"}
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +131,35 @@ def test_a_shard_cut_between_records_is_refused(cohort, tmp_path):
     write_table(table.assign(n_tiles=["8", "0", "4"]), tmp_path / "manifest.tsv")
     with pytest.raises(InputError, match=r"M-SHARD Expected 8 records in .*b\.tfrecord.*found 7"):
         score(cohort, tmp_path, ["model-1"], manifest=str(tmp_path / "manifest.tsv"))
+
+
+@pytest.fixture(scope="module")
+def panel(cohort):
+    """A model of three outputs, and two rounds of which the second tests nobody."""
+    model = networks.build_model(TASKS["spots"].with_outputs(pd.DataFrame({"target": [[0.0] * 3]})), **KEYS)
+    networks.initialise(model, seed=3)
+    networks.save_model(model, cohort / "panel.keras")
+    parts = pd.DataFrame({"slide": ["a", "b", "c"], "part": ["test", "train", "test"]})
+    write_table(parts, cohort / "split-1.tsv")
+    write_table(parts.assign(part="train"), cohort / "split-2.tsv")
+    return {"splits": [str(cohort / f"split-{number}.tsv") for number in (1, 2)]}
+
+
+def test_a_round_of_many_genes_scores_the_slides_that_it_tests(cohort, tmp_path, panel):
+    first, second = score(cohort, tmp_path, ["panel", "panel"], **panel)
+    assert first["slide"].tolist() == ["c"] * 4 and len(second) == 0
+    images = np.concatenate([batch.numpy() for batch, _ in networks_batches(cohort)])
+    expected = networks.load_model(cohort / "panel.keras").predict(images, verbose=0)
+    np.testing.assert_allclose(np.stack(first["score"]), expected[7:], atol=1e-6)
+    empty, _ = score(cohort, tmp_path, ["excluded", "panel"], **panel)
+    assert len(empty) == 0
+
+
+def test_a_score_over_all_symmetries_does_not_see_how_a_tile_lies(cohort, tmp_path, panel):
+    (plain, _), (mean, _) = (score(cohort, tmp_path, ["panel"] * 2, symmetric=way, **panel) for way in (False, True))
+    images = np.concatenate([batch.numpy() for batch, _ in networks_batches(cohort)])[7:]
+    model = networks.load_model(cohort / "panel.keras")
+    ways = [np.rot90(side, turns, axes=(1, 2)) for side in (images, images[:, :, ::-1]) for turns in range(4)]
+    expected = np.mean([model.predict(np.ascontiguousarray(way), verbose=0) for way in ways], axis=0)
+    np.testing.assert_allclose(np.stack(mean["score"]), expected, atol=1e-6)
+    assert not np.allclose(np.stack(plain["score"]), np.stack(mean["score"]), atol=1e-4)

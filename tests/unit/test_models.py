@@ -1,5 +1,6 @@
 """Networks: architecture, start from a seed, files."""
 
+import hashlib
 import json
 import zipfile
 
@@ -12,7 +13,7 @@ from histocarta.tasks import TASKS
 from learning_kit import MODEL, read_member
 
 EXTREMES = TASKS["extremes"]
-TINY = {key: value for key, value in MODEL.items() if key != "weights"} | {"pooling": "avg"}
+TINY = {key: value for key, value in MODEL.items() if not key.startswith("weights")} | {"pooling": "avg"}
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +211,44 @@ def test_weights_of_a_file_replace_the_random_start_of_the_layers_before_pooling
 
 
 def test_unknown_networks_and_sizes_are_refused():
-    with pytest.raises(InputError, match=r"inception-v3, tiny, found 'inception'; nearest: inception-v3"):
+    with pytest.raises(InputError, match=r"inception-v3, densenet-121, tiny, found 'inception'; nearest: inception-v3"):
         models.build_model(EXTREMES, **TINY | {"network": "inception"})
     with pytest.raises(InputError, match=r"at least 75 px for inception-v3, found 64"):
         models.build_model(EXTREMES, **TINY | {"network": "inception-v3", "size": 64})
     with pytest.raises(InputError, match=r"float32, mixed_bfloat16, mixed_float16, found 'half'"):
         models.build_model(EXTREMES, precision="half", **TINY)
+
+
+def test_densenet_is_the_published_one_and_takes_the_published_kind_of_file(tmp_path):
+    """121 layers with weights: 120 convolutions and the last one; a file without a head, as those for ImageNet."""
+    model = models.build_model(
+        TASKS["spots"], **TINY | {"network": "densenet-121", "size": 32, "normalise": "training"}
+    )
+    models.initialise(model, seed=1)
+    weighted = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
+    assert len(weighted) == 121
+    published = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=(224, 224, 3))
+    for suffix in (".weights.h5", ".h5"):  # of Keras 3, and the old one of keras.applications
+        file = tmp_path / f"notop{suffix}"
+        published.save_weights(file) if suffix == ".weights.h5" else published.save(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        models.initialise(model, seed=1, weights=str(file), weights_sha256=digest)
+        kernel = model.get_layer("conv1_conv").get_weights()[0]
+        assert np.array_equal(kernel, published.get_layer("conv1_conv").get_weights()[0])
+    with pytest.raises(InputError, match=r"Expected the file of weights whose SHA-256 is model.weights_sha256 \(0000"):
+        models.initialise(model, seed=1, weights=str(file), weights_sha256="0" * 64)
+
+
+def test_normalised_models_survive_saving_and_share_one_architecture(tmp_path):
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, 256, (6, TINY["size"], TINY["size"], 3), np.uint8)
+    paths = []
+    for number, scale in enumerate((1, 2)):
+        model = models.build_model(TASKS["spots"], **TINY | {"normalise": "training"})
+        models.initialise(model, seed=1)
+        models.normalise_by(model, tiles // scale)
+        paths.append(tmp_path / f"{number}.keras")
+        models.save_model(model, paths[-1])
+        before = model.predict(tiles, verbose=0)
+        assert np.array_equal(models.load_model(paths[-1]).predict(tiles, verbose=0), before)
+    models.check_same([str(path) for path in paths])

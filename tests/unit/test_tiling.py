@@ -15,10 +15,11 @@ import pyvips
 import simplejpeg
 from histocarta.glass import MARGINS, GlassFinder, look_size, surely_background
 from histocarta.reader import open_reader
+from histocarta.sites import SITE_TYPES, lay_grid
 from histocarta.stain import estimate
 from histocarta.survey import survey_slide
 from histocarta.tilestore import read_shard
-from histocarta.tiling import REASONS, SITE_TYPES, Rules, lay_grid, tile_slide
+from histocarta.tiling import REASONS, Rules, tile_slide
 from histocarta.tissue import BACKGROUND, background_share, enough_tissue
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,3 +360,33 @@ def test_reasons_have_a_colour_and_an_explanation():
 
     known = {*REASONS, "elsewhere"}  # the last of a layout that keeps to a region
     assert known == set(COLOURS) - {"kept"} and known <= set(LEDGER)
+
+
+def spots_of(folder, places, *, status="ok"):
+    """Files of a section with spots at these centres (x, y in level-0 px), in one row of the lattice."""
+    table = pd.DataFrame(places, columns=["x_px", "y_px"], dtype=float)
+    table.assign(
+        spot=table.index.astype(str), row=3, col=range(5, 5 + len(places)), total=9.0, annotation=""
+    ).to_parquet(folder / "spots.parquet")
+    facts = {"status": status, "code": "" if status == "ok" else "S-SWAPPED", "reason": "turned" * (status != "ok")}
+    (folder / "section.json").write_text(json.dumps(facts))
+    return {"sites_are": "spots", "spots": str(folder / "spots.parquet"), "section": str(folder / "section.json")}
+
+
+def test_windows_lie_about_the_spots_and_those_that_leave_the_image_are_dropped(half, tmp_path):
+    found = tile(
+        half, tmp_path, **spots_of(tmp_path, [(300.4, 200), (299.5, 128), (63, 200), (64, 64)]), min_tissue=0.0
+    )
+    sites = found["sites"]
+    assert sites["x"].tolist() == [236, 236, -1, 0] and sites["y"].tolist() == [136, 64, 136, 0]
+    assert sites["reason"].tolist() == ["", "", "edge", ""]
+    assert [(row, col) for row, col, _ in found["records"]] == [(3, 5), (3, 6), (3, 8)]
+    with open_reader(half, decode="exact") as reader:
+        window = reader.read(236, 136, 128, 128)
+    stored = simplejpeg.decode_jpeg(found["records"][0][2]).astype(int)
+    assert np.abs(stored - window).mean() < 4
+
+
+def test_a_section_that_was_left_out_leaves_its_slide_out(half, tmp_path):
+    found = tile(half, tmp_path, **spots_of(tmp_path, [], status="excluded"))
+    assert (found["code"], found["reason"], found["n_tiles"], len(found["sites"])) == ("S-SWAPPED", "turned", 0, 0)
