@@ -15,6 +15,7 @@ from machine import VERDICT, machine
 RUNS = {
     "tiling": ["tiling.py"],
     "decode": ["decode.py"],
+    "spots": ["spots.py"],
     "stain": ["stain.py"],
     "pipeline": ["pipeline.py"],
     "heterogeneity": ["heterogeneity.py"],

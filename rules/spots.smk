@@ -152,3 +152,23 @@ rule export_spots:
         version=VERSION["spot_export"],
     script:
         "../scripts/export_spots.py"
+
+
+# Asked for by its path; it needs the extra histocarta[spatialdata]. A Zarr store is a folder by its format.
+rule store_spatialdata:
+    input:
+        exported="<trait>/consensus/predictions/{slide}.h5ad",
+    output:
+        stored=directory("<trait>/consensus/predictions/{slide}.zarr"),
+    log:
+        "<cohort>/logs/store_spatialdata/{trait}/{slide}.log",
+    benchmark:
+        "<cohort>/benchmarks/store_spatialdata/{trait}/{slide}.txt"
+    pathvars:
+        trait="results/{cohort}/traits/{trait}/spots",
+    conda:
+        "../envs/statistics.yaml"
+    params:
+        version=VERSION["spot_export"],
+    script:
+        "../scripts/store_spatialdata.py"

@@ -26,8 +26,10 @@ from histocarta.files import read_table, sha256
 from histocarta.formats import is_plain_image
 from histocarta.preflight import cleaned_sheets
 from histocarta.progress import progress
+from histocarta.section_sheets import read_sections
 from histocarta.sheets import read_cohort_slides, read_traits
 from histocarta.slides import SlideFault, check_pixels, open_slide, resolve_mpp
+from histocarta.tasks import TASKS
 
 GB = 1e9
 NAMED = 5  # slides or traits that are named one by one
@@ -58,6 +60,7 @@ def examine(configfile: str) -> Iterator[Finding]:
         try:
             sheet = read_cohort_slides(study.cohorts[name].model_dump())
             yield from _tables(study, name)
+            yield from _sections(study, name, slides=sheet["slide"])
         except InputError as error:
             yield Finding("FAULT", f"{name}: {error}")
             continue
@@ -85,11 +88,14 @@ def _tables(study: Study, name: str) -> Iterator[Finding]:
         samples = set(pd.read_parquet(paths["expression"], columns=[]).index)
     measured = slides["patient"].isin(samples) | slides["slide"].isin(samples)
     what = f"{name}: {measured.sum()} of {len(slides)} slides have expression ({len(columns):,} traits)"
-    yield Finding("ok" if measured.all() else "note", what + _named(slides.loc[~measured, "slide"], "without: "))
+    if study.cohorts[name].expression:
+        yield Finding("ok" if measured.all() else "note", what + _named(slides.loc[~measured, "slide"], "without: "))
     lost = left_out[left_out["outcome"] == "excluded"].astype({"count": int})
     for (stage, kind, code), count in lost.groupby(["stage", "kind", "code"])["count"].sum().items():
         yield Finding("note", f"{name}: {count:,} of {stage} left out: {kind}, {code} ({LEDGER[code]})")
     for task, settings in study.tasks.items():
+        if TASKS[task].tile_labels:  # of regions, or of genes in spots: no table of expression has them
+            continue
         lost = []
         for trait in read_traits(settings.traits):
             try:
@@ -99,6 +105,18 @@ def _tables(study: Study, name: str) -> Iterator[Finding]:
         yield from (Finding("FAULT", f"{task}: {text}") for text in lost)
         if not lost:
             yield Finding("ok", f"{task}: every trait is in the tables of {name}")
+
+
+def _sections(study: Study, name: str, *, slides: pd.Series) -> Iterator[Finding]:
+    """Which slides have spots, by the sheet of sections and the files that it names."""
+    if study.cohorts[name].sections is None:
+        return
+    named = read_sections(study.cohorts[name].sections)["slide"]
+    strange, without = named[~named.isin(slides)], slides[~slides.isin(named)]
+    if len(strange):
+        yield Finding("FAULT", f"{name}: sections of no slide of the sheet" + _named(strange, ""))
+    what = f"{name}: {len(slides) - len(without)} of {len(slides)} slides have a section with spots"
+    yield Finding("note" if len(without) else "ok", what + _named(without, "without: "))
 
 
 def _open_all(sheet: pd.DataFrame, study: Study, name: str) -> pd.DataFrame:

@@ -5,11 +5,14 @@ import hashlib
 import os
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from histocarta import doctor
+from histocarta.simulate_sections import PRESETS, simulate_sections
 from workflow_kit import FLAT, simulate_study
 
 
@@ -25,10 +28,15 @@ def study(made, monkeypatch):
     """The study, to be changed; the doctor works in its folder, without SLURM, and does not load TensorFlow."""
     folder, settings = made
     monkeypatch.chdir(folder)
+    alone(monkeypatch)
+    return copy.deepcopy(settings)
+
+
+def alone(monkeypatch):
+    """A machine without cards and SLURM."""
     monkeypatch.setattr(doctor, "COUNT_GPUS", "print(0)")
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "sbatch" else which(name))
-    return copy.deepcopy(settings)
 
 
 def findings(study, level=None):
@@ -123,3 +131,23 @@ def test_slurm_with_and_without_accounting(tmp_path, monkeypatch, sacct, age, le
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (found,) = doctor._slurm()
     assert found.level == level and found.what.startswith(said)
+
+
+def test_sections_are_looked_for_and_no_table_is_asked_for_their_genes(tmp_path, monkeypatch):
+    simulate_sections(output=tmp_path / "data", recipe=replace(PRESETS["small"], patients=3), seed=1, processes=1)
+    sheet = pd.read_csv(tmp_path / "data/sections.tsv", sep="\t")
+    sheet.iloc[1:].to_csv(tmp_path / "data/sections.tsv", sep="\t", index=False)
+    cohort = {"slides": str(tmp_path / "data/slides.tsv"), "sections": str(tmp_path / "data/sections.tsv")}
+    study = {
+        "study": "spots", "cohorts": {"spots": cohort}, "layouts": {"windows": {"sites": "spots", "size": 75}},
+        "tasks": {"spots": {"layout": "windows", "scheme": "patients", "traits": ["top-9"]}},
+        "splits": {"patients": {"leave_out": "patient", "inner": 2}},
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    alone(monkeypatch)
+    assert findings(study, "FAULT") == []
+    (said,) = [text for text in findings(study, "note") if "section" in text]
+    assert said == "spots: 3 of 4 slides have a section with spots; without: S001-1"
+    Path(sheet["counts"].iloc[1]).unlink()
+    (fault,) = findings(study, "FAULT")
+    assert "found nothing at" in fault and "line 2" in fault

@@ -89,6 +89,7 @@ def test_no_patient_is_predicted_by_a_model_that_saw_it_and_epochs_were_chosen_b
 @pytest.mark.slow
 def test_predictions_are_what_squidpy_plots(visium, tmp_path):
     matplotlib.use("Agg")
+    import spatialdata
     import squidpy
 
     files = sorted((visium / "results/hexagonal/traits/top-16/spots/consensus/predictions").glob("*.h5ad"))
@@ -96,6 +97,10 @@ def test_predictions_are_what_squidpy_plots(visium, tmp_path):
     assert len(files) == 3 and table.n_obs > 80 and "PLANT_A" in table.var_names
     squidpy.pl.spatial_scatter(table, color="PLANT_A", save=str(tmp_path / "plot.png"))
     assert (tmp_path / "plot.png").stat().st_size > 20_000
+    code, text = snakemake(visium, str(files[0].relative_to(visium).with_suffix(".zarr")))
+    assert code == 0, text[-5000:]
+    stored = spatialdata.read_zarr(files[0].with_suffix(".zarr"))
+    assert next(iter(stored.tables.values())).n_obs == table.n_obs
     squidpy.gr.spatial_neighbors(table, coord_type="grid", n_neighs=6)
     inside = np.asarray((table.obsp["spatial_connectivities"] > 0).sum(axis=1)).ravel()
     assert np.median(inside) == 6  # a hexagonal lattice
