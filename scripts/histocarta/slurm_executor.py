@@ -1,4 +1,4 @@
-"""Four things that Snakemake's SLURM executor (2.8.0) does not outlast, mended here as long as it does not.
+"""Five things that Snakemake's SLURM executor (2.8.0) does not outlast, mended here as long as it does not.
 
 1. A look at the queue that fails as a whole makes it forget all running jobs, and Snakemake waits for them for ever
    (a controller that restarts; snakemake-executor-plugin-slurm#207). Who was neither kept nor seen to end is kept.
@@ -6,6 +6,7 @@
 3. A submission that finds no controller fails at once, and so do its retries. It is tried again for ten minutes.
 4. A job that SLURM has forgotten (MinJobAge after its end, where the driver was stopped meanwhile and there is no
    accounting) is waited for without end. Its own log says whether it was done; else it has failed and is run again.
+5. It looks ever more seldom, at last every 180 s. A job's end is noticed within a minute and a half here.
 """
 
 import re
@@ -20,6 +21,7 @@ from .slurm_queue import QueueError, own_numbers
 
 NO_CONTROLLER = "Unable to contact slurm controller"
 WAIT, TRIES = 15.0, 40  # seconds between submissions, and how many
+APART = 80.0  # seconds between two looks at the queue, at most
 LOOKS = 2  # that SLURM answers without a word of a job before it counts as forgotten
 DONE = re.compile(r"(\d+) of \1 steps \(100%\) done")  # a job's last words
 
@@ -73,6 +75,7 @@ def _keep_unseen_jobs(executor: type, answer: _Answer) -> None:
     async def check_active_jobs(self: Any, active_jobs: list) -> Any:
         async for _ in look(self, active_jobs):
             pass
+        self.next_seconds_between_status_checks = min(APART, self.next_seconds_between_status_checks)
         for job in active_jobs:
             if job.external_jobid not in ended:
                 if answer.forgotten(job.external_jobid):

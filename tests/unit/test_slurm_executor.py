@@ -27,9 +27,11 @@ def executor(monkeypatch):
         def __init__(self):
             self.looks, self.succeeded, self.failed, self.submissions = [], [], [], 0
             self.says = "false"  # a command that asks SLURM
+            self.next_seconds_between_status_checks = 40
 
         async def check_active_jobs(self, active_jobs):
             await plugin.query_job_status(self.says, self.logger)
+            self.next_seconds_between_status_checks = min(self.next_seconds_between_status_checks + 10, 180)
             for job, what in zip(active_jobs, self.looks.pop(0), strict=True):
                 if what == "running":
                     yield job
@@ -107,6 +109,15 @@ def test_a_job_is_forgotten_only_where_slurm_says_so(executor, monkeypatch):
     assert queue == executor.succeeded == executor.failed == []
 
 
+def test_an_end_is_noticed_within_a_minute_and_a_half(executor):
+    waits = []
+    for _ in range(20):
+        executor.looks = [["running"]]
+        asyncio.run(looked(executor, [submitted("1")]))
+        waits.append(executor.next_seconds_between_status_checks)
+    assert waits[:3] == [50, 60, 70] and max(waits) == waits[-1] == 80
+
+
 def test_jobs_that_ended_are_not_kept(executor):
     executor.looks = [["done", "failed", "running"]]
     assert asyncio.run(looked(executor, [submitted("1"), submitted("2"), submitted("3")])) == ["3"]
@@ -136,6 +147,7 @@ def test_a_cancelled_job_is_known_by_sacct(executor, said, state):
 def test_the_plugin_has_what_is_mended():
     """Its names are looked up here, so that an update that moves them is noticed."""
     names = ("check_active_jobs", "report_job_success", "report_job_error", "run_job")
+    assert isinstance(plugin.Executor.next_seconds_between_status_checks, property)
     assert all(callable(getattr(plugin.Executor, name)) for name in names)
     assert plugin.Executor.check_active_jobs.__globals__["query_job_status"] is plugin.query_job_status
     assert slurm_executor.plugin is plugin
