@@ -37,7 +37,7 @@ WAYS = {
 }
 
 
-def fit_sections(table: str, root: str, study: Mapping[str, Any]) -> list[Section]:
+def fit_sections(table: str, root: str, study: Mapping[str, Any], **_: Any) -> list[Section]:
     """Performance, learning curves and, of genes with a model each, maps: all of one tables/regression-{way}.tsv."""
     rows, way = read_table(table), Path(table).stem.removeprefix("regression-")
     settings, folder = study["tasks"]["regression"], Path(root) / "transcriptome" / way
