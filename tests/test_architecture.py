@@ -134,3 +134,9 @@ def test_locks_have_hashes_and_no_addresses(lock):
     text = (ROOT / lock).read_text()
     assert text.count("--hash=sha256:") > text.count("==") > 100
     assert "://" not in text and "file:" not in text
+
+
+def test_no_two_test_modules_share_a_name():
+    """pytest imports them by it: two of one name stop the whole run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
