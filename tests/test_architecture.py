@@ -82,7 +82,8 @@ def test_the_snakefile_imports_nothing_slow():
 
 @pytest.mark.parametrize("rules", RULES, ids=lambda path: path.name)
 def test_rules_hold_no_lambda_and_no_numbered_input(rules):
-    text = rules.read_text()
+    """Nor checkpoints, nor folders of files; a Zarr store is a folder by its format."""
+    text = re.sub(r'directory\("[^"]*\.zarr"\)', "", rules.read_text())
     assert "lambda" not in text and "input[" not in text and "checkpoint " not in text and "directory(" not in text
 
 

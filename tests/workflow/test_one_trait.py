@@ -207,7 +207,7 @@ def test_a_mistyped_key_ends_in_one_clear_line(tmp_path):
     lines = [line for line in text.splitlines() if "stian" in line]
     assert code == 1
     assert len(lines) == 1
-    assert lines[0].startswith("Expected one of the keys size, mpp, stain, ")
+    assert lines[0].startswith("Expected one of the keys sites, size, mpp, stain, ")
     assert lines[0].endswith("found 'stian' in layouts.grid; nearest: stain")
     assert "Traceback (most recent call last)" not in text
     assert not (tmp_path / "results").exists()
