@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 
 from histocarta.evaluation import associate
-from histocarta.files import read_json, read_table, write_json, write_table
-from histocarta.rounds import check_scored, read_fates, with_fates, without_model
+from histocarta.files import read_json, write_json, write_table
+from histocarta.rounds import begin_record, check_scored, read_fates, with_fates
 from histocarta.scored import Tiles, read_labelled, read_rounds, tested_in, voters_by_slide
-from histocarta.splits import PARTS, patients_on_both_sides
-from histocarta.versions import VERSION
+from histocarta.splits import PARTS
 
 TILE_COLUMNS = ("slide", "row", "col", "score")
 SLIDE_COLUMNS = ("slide", "patient", "part", "sample", "value")
@@ -37,17 +36,12 @@ def average_rounds(
     Raises InputError where scores, models, manifest and labels do not speak of the same rounds and tiles.
     """
     facts = read_json(summary)
-    head = {"trait": trait, "unit": unit, "version": VERSION["average_rounds"]}
-    head["independent"] = not any(patients_on_both_sides(read_table(path)) for path in splits)
-    head |= {key: facts[key] for key in ("status", "code", "reason")}
+    fates = read_fates(sidecars)
+    head = begin_record("average_rounds", facts, fates, splits=splits, trait=trait, unit=unit)
     cohort, parts = read_labelled(labels, splits)
     tiles = read_rounds(rounds, slides=cohort["slide"], manifest=manifest) if facts["status"] == "ok" else None
-    fates = read_fates(sidecars)
-    head["rounds"] = with_fates([{"round": fate.number, "reason": ""} for fate in fates], fates)
     if tiles:
         check_scored(fates, scored=[score is not None for score in tiles.scores])
-        if all(score is None for score in tiles.scores):
-            head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": without_model(fates)}
     names = [f"score_{number + 1}" for number in range(len(rounds))]
     averaged, cohort = pd.DataFrame(columns=list(TILE_COLUMNS)), cohort if head["status"] == "ok" else cohort.iloc[:0]
     if head["status"] == "ok":

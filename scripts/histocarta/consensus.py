@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from histocarta.evaluation import NAN, auc, correlate, evaluate
-from histocarta.files import read_json, read_table, write_json, write_table
-from histocarta.rounds import check_scored, read_fates, with_fates, without_model
+from histocarta.files import read_json, write_json, write_table
+from histocarta.rounds import begin_record, check_scored, read_fates, with_fates
 from histocarta.scored import Tiles, is_fixed, read_labelled, read_rounds, tested_in, voters_by_slide
-from histocarta.splits import PARTS, patients_on_both_sides
-from histocarta.versions import VERSION
+from histocarta.splits import PARTS
 
 TILE_COLUMNS = ("slide", "row", "col", "votes", "positive", "score")
 LABEL_COLUMNS = ("label", "above_median", "decile", "percentile", "ood")
@@ -84,17 +83,13 @@ def vote(
     Raises InputError where scores, models, manifest and labels do not speak of the same rounds and tiles.
     """
     facts = read_json(summary)
-    head = {"trait": trait, "unit": unit, "version": VERSION["vote_consensus"]}
-    head["independent"] = not any(patients_on_both_sides(read_table(path)) for path in splits)
-    head |= {"best": best, "threshold": threshold, **{key: facts[key] for key in ("status", "code", "reason")}}
+    fates = read_fates(sidecars)
+    head = begin_record("vote_consensus", facts, fates, splits=splits, trait=trait, unit=unit)
+    head |= {"best": best, "threshold": threshold}
     cohort, parts = read_labelled(labels, splits)
     tiles = read_rounds(rounds, slides=cohort["slide"], manifest=manifest) if facts["status"] == "ok" else None
-    fates = read_fates(sidecars)
     if tiles:
         check_scored(fates, scored=[score is not None for score in tiles.scores])
-    head["rounds"] = with_fates([{"round": fate.number, "reason": ""} for fate in fates], fates)
-    if tiles and all(score is None for score in tiles.scores):
-        head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": without_model(fates)}
     if head["status"] == "ok":
         voted, cohort, record = combine(tiles, cohort, parts=parts, best=best, threshold=threshold)
         record["rounds"] = with_fates(record["rounds"], fates)

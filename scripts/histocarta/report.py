@@ -61,8 +61,9 @@ def write_report(
         cohort_section(ledger, flow),
         *map(other_section, others),
         *(slide_section(path, root, study["layouts"]) for path in manifests),
-        *([region_section(regions, root, study["tasks"]["regions"])] if regions else []),
     ]
+    if regions:
+        sections.append(_regions(regions, root, study["tasks"]["regions"]))
     mixed = {_task_of(path) for path in tables if not is_independent(path)}
     for path in tables:
         shown = SECTIONS[TASKS[_task_of(path)].combination](path, root, study, made=in_spots)
@@ -124,6 +125,12 @@ def class_sections(table: str, root: str, study: dict[str, Any], **_: Any) -> li
         learning_section(shown, root, task=task),
         map_section(scored, root, task=task, layout=settings["layout"]),
     ]
+
+
+def _regions(metrics: list[str], root: str, settings: dict[str, Any]) -> Section:
+    """How regions are told, said not to be independent where a region's test is not."""
+    mixed = not all(read_json(path)["independent"] for path in metrics)
+    return _marked(region_section(metrics, root, settings), mixed)
 
 
 def _task_of(table: str) -> str:

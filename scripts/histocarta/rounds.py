@@ -1,10 +1,13 @@
 """What became of a trait's rounds in training, and how it is told: a round without a model says why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from histocarta.errors import InputError
-from histocarta.files import read_json
+from histocarta.files import read_json, read_table
+from histocarta.splits import patients_on_both_sides
+from histocarta.versions import VERSION
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,23 @@ def read_fates(sidecars: Sequence[str]) -> list[Fate]:
             )
         fates.append(Fate(number, found["code"], found["reason"]))
     return fates
+
+
+def begin_record(
+    stage: str, facts: Mapping[str, Any], fates: Sequence[Fate], *, splits: Sequence[str], trait: str, unit: str
+) -> dict[str, Any]:
+    """What a trait's metrics.json begins with, whichever ``stage`` (of ``VERSION``) makes one of its rounds.
+
+    facts : the trait's labels.json, whose status, code and reason hold here too; a trait of whose rounds none has a
+    model is excluded (E-NO-MODEL). independent : whether no round tests a patient whom it also learns from.
+    """
+    head = {"trait": trait, "unit": unit, "version": VERSION[stage]}
+    head["independent"] = not any(patients_on_both_sides(read_table(path)) for path in splits)
+    head |= {key: facts[key] for key in ("status", "code", "reason")}
+    head["rounds"] = with_fates([{"round": fate.number, "reason": ""} for fate in fates], fates)
+    if head["status"] == "ok" and all(fate.code for fate in fates):
+        head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": without_model(fates)}
+    return head
 
 
 def check_scored(fates: Sequence[Fate], *, scored: Sequence[bool]) -> None:

@@ -5,9 +5,7 @@ import pandas as pd
 
 from histocarta.errors import InputError
 from histocarta.files import read_json, read_table, write_json, write_table
-from histocarta.rounds import check_scored, read_fates, with_fates, without_model
-from histocarta.splits import patients_on_both_sides
-from histocarta.versions import VERSION
+from histocarta.rounds import begin_record, check_scored, read_fates
 
 PLACE = ["slide", "row", "col"]
 
@@ -33,15 +31,11 @@ def join_spots(
     n_tiles. ``metrics``: status, and what became of the rounds. An excluded trait gets empty tables.
     """
     facts, table = read_json(summary), read_table(labels)
-    head = {"trait": trait, "unit": unit, "version": VERSION["join_spots"]}
-    head["independent"] = not any(patients_on_both_sides(read_table(path)) for path in splits)
-    head |= {key: facts[key] for key in ("status", "code", "reason", "genes_saw_test")}
     fates = read_fates(sidecars)
-    head["rounds"] = with_fates([{"round": fate.number, "reason": ""} for fate in fates], fates)
+    head = begin_record("join_spots", facts, fates, splits=splits, trait=trait, unit=unit)
+    head["genes_saw_test"] = facts["genes_saw_test"]
     genes = facts["genes"]
     total, count = (np.zeros((len(table), len(genes)), np.float32) for _ in range(2))
-    if head["status"] == "ok" and all(fate.code for fate in fates):
-        head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": without_model(fates)}
     if head["status"] == "ok":
         place = pd.MultiIndex.from_frame(table[PLACE])
         for fate, path, split in zip(fates, rounds, splits, strict=True):

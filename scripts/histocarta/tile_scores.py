@@ -6,11 +6,10 @@ import pandas as pd
 from histocarta.averaging import TILE_COLUMNS, average
 from histocarta.evaluation import auc, bootstrap_auc
 from histocarta.files import read_json, read_table, write_json, write_table
-from histocarta.rounds import check_scored, read_fates, with_fates, without_model
+from histocarta.rounds import begin_record, check_scored, read_fates, with_fates
 from histocarta.scored import read_rounds, tested_in, voters_by_slide, with_parts
-from histocarta.splits import PARTS, patients_on_both_sides
+from histocarta.splits import PARTS
 from histocarta.values import UNSCALED
-from histocarta.versions import VERSION
 
 THRESHOLD = 0.5  # of sensitivity and specificity
 
@@ -41,18 +40,13 @@ def average_tiles(
     A trait that is excluded, or has no model, gets empty tables and the reason.
     """
     facts = read_json(summary)
-    head = {"trait": trait, "unit": unit, "version": VERSION["average_tiles"]}
-    head["independent"] = not any(patients_on_both_sides(read_table(path)) for path in splits)
-    head |= {key: facts[key] for key in ("status", "code", "reason")}
+    fates = read_fates(sidecars)
+    head = begin_record("average_tiles", facts, fates, splits=splits, trait=trait, unit=unit)
     table = read_table(labels)
     cohort, parts = with_parts(table[["slide", "patient"]].drop_duplicates("slide"), splits)
-    fates = read_fates(sidecars)
-    head["rounds"] = with_fates([{"round": fate.number, "reason": ""} for fate in fates], fates)
     tiles = read_rounds(rounds, slides=cohort["slide"], manifest=manifest) if facts["status"] == "ok" else None
     if tiles:
         check_scored(fates, scored=[score is not None for score in tiles.scores])
-        if all(score is None for score in tiles.scores):
-            head |= {"status": "excluded", "code": "E-NO-MODEL", "reason": without_model(fates)}
     columns = ["slide", "patient", "part", "n_tiles", "n_high", "n_low", "score"]
     averaged, scored = pd.DataFrame(columns=list(TILE_COLUMNS)), cohort.iloc[:0].reindex(columns=columns)
     if head["status"] == "ok":

@@ -48,7 +48,7 @@ VERSION = {
     "table": 1,
     "associations": 1,
     "ledger": 1,
-    "report": 2,
+    "report": 3,
 }
 
 LIBRARIES = (

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from histocarta.files import write_json, write_table
 from histocarta.ledger import COLUMNS
-from histocarta.report import cohort_section, is_independent, spot_section
-from histocarta.report_page import Table
+from histocarta.report import NOT_INDEPENDENT, _regions, cohort_section, is_independent, spot_section
+from histocarta.report_page import Caution, Table
 from PIL import Image
 
 LEDGER = [
@@ -44,3 +45,12 @@ def test_a_task_is_independent_unless_a_trait_is_not(tmp_path):
     for number, values in enumerate((["True", ""], ["True", "False"])):
         write_table(pd.DataFrame({"trait": ["A", "B"], "independent": values}), tmp_path / f"{number}.tsv")
     assert [is_independent(str(tmp_path / f"{number}.tsv")) for number in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("independent", [True, False])
+def test_regions_whose_test_shares_patients_with_training_say_so(tmp_path, independent):
+    lost = {"trait": "stroma", "status": "excluded", "code": "E-NO-MODEL", "reason": "one class"}
+    write_json(lost | {"independent": independent}, tmp_path / "metrics.json")
+    section = _regions([str(tmp_path / "metrics.json")], str(tmp_path), {})
+    said = [block.text for block in section.blocks if isinstance(block, Caution)]
+    assert (NOT_INDEPENDENT in said) is not independent
