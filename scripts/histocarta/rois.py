@@ -66,16 +66,13 @@ def validate_rois(
     places, tiles : of every round, or one for all (:mod:`histocarta.features`). A region's prediction is the mean over
     its tiles and over the rounds that tested its slide. ``values`` and the tables: :func:`roi_tests.compare_regions`.
     """
-    told = read_table(genes)
-    told = told[told["status"] == "ok"].astype({"mean": float, "sd": float})
-    scale = told if standardise else told.assign(**UNSCALED)
-    where = read_table(placed)
-    needed = genes_needed(rois, genes=scale["trait"], **{key: values.get(key, {}) for key in ("sums", "scores")})
-    here = scale["trait"].isin(needed).to_numpy()
+    scale, where = _scale_of_genes(genes, standardise=standardise), read_table(placed)
+    needed = genes_needed(rois, genes=scale.index, **{key: values.get(key, {}) for key in ("sums", "scores")})
+    here = scale.index.isin(needed)
     rounds = _by_round(where, places, tiles, heads, sidecars, splits=splits, chosen=np.flatnonzero(here))
-    predicted = _mean_of_rounds(rounds, columns=scale.loc[here, "trait"].tolist())
+    predicted = _mean_of_rounds(rounds, columns=scale.index[here].tolist())
     predicted = predicted * scale.loc[here, "sd"].to_numpy() + scale.loc[here, "mean"].to_numpy()
-    found, regions = compare_regions(predicted, where=where, rois=rois, names=told["trait"].tolist(), **values)
+    found, regions = compare_regions(predicted, where=where, rois=rois, names=scale.index.tolist(), **values)
     write_table(found, table)
     write_table(found, parquet_table)
     write_table(regions, markers)
@@ -128,9 +125,7 @@ def validate_jobs(
     **values: Any,
 ) -> None:
     """The same of genes that were trained in jobs of many, by their regions' means (:mod:`histocarta.gene_scores`)."""
-    where, told = read_table(placed), read_table(genes)
-    told = told[told["status"] == "ok"].astype({"mean": float, "sd": float}).set_index("trait")
-    scale = told if standardise else told.assign(**UNSCALED)
+    scale, where = _scale_of_genes(genes, standardise=standardise), read_table(placed)
     slide = where.drop_duplicates("roi").set_index("roi")["slide"]
     tested = [set(_tested(read_table(path))) for path in splits]
     found = []
@@ -140,12 +135,19 @@ def validate_jobs(
             found.append(rows.drop(columns="round").set_index("roi").dropna(axis=1, how="all"))
     predicted = pd.concat(found).groupby(level=0).mean() if found else pd.DataFrame(index=pd.Index([], dtype=int))
     predicted = predicted * scale.loc[predicted.columns, "sd"] + scale.loc[predicted.columns, "mean"]
-    lost = dict.fromkeys(told.index.difference(predicted.columns), "no network of it")
-    names = told.index.tolist()
+    lost = dict.fromkeys(scale.index.difference(predicted.columns), "no network of it")
+    names = scale.index.tolist()
     compared, inside = compare_regions(predicted, where=where, rois=rois, names=names, lost=lost, **values)
     write_table(compared, table)
     write_table(compared, parquet_table)
     write_table(inside, markers)
+
+
+def _scale_of_genes(genes: str, *, standardise: bool) -> pd.DataFrame:
+    """Mean and sd (index: trait) that put the outputs for the genes with labels back on the scale of expression."""
+    told = read_table(genes)
+    told = told[told["status"] == "ok"].astype({"mean": float, "sd": float}).set_index("trait")
+    return told if standardise else told.assign(**UNSCALED)
 
 
 def _tested(split: pd.DataFrame) -> pd.Series:
