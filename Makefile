@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --profile profiles/local
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test lint doctor costs her2st her2st-small her2st-transcriptome her2st-regions her2st-spots tcga-luad-table recovery soak bench lock generated clean
+.PHONY: help demo test lint doctor costs her2st her2st-small her2st-transcriptome her2st-regions her2st-spots her2st-maps tcga-luad-table recovery soak bench lock generated clean
 
 help:
 	@sed -n '1,3s/^# //p' Makefile
@@ -64,8 +64,9 @@ her2st her2st-small: .venv/ready
 	@echo "Report: $(CURDIR)/results/$@/report.html"
 	$(if $(filter %-small,$@),,@echo "Each patient by the other's model: $(CURDIR)/results/her2st-leave-one-patient-out/report.html")
 
-# The same five sections: all genes by the three ways of the task regression; on tiles of carcinoma only; in spots.
-her2st-transcriptome her2st-regions her2st-spots: .venv/ready
+# The same five sections: all genes by the three ways of the task regression; on tiles of carcinoma only; in spots; and
+# maps of genes by models of bulk and of spots beside each other.
+her2st-transcriptome her2st-regions her2st-spots her2st-maps: .venv/ready
 	$(call need_real_data)
 	$(BIN)/python -m histocarta.her2st --data $(REAL_DATA) --output data/her2st
 	$(SNAKEMAKE) --configfile config/$@.yaml

@@ -119,3 +119,8 @@ if "spots" in STUDY.tasks:
 
     include: "spots.smk"
     include: "spot_results.smk"
+
+
+if "spots" in STUDY.tasks and "extremes" in STUDY.tasks:
+
+    include: "spot_cartography.smk"

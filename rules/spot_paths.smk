@@ -81,6 +81,8 @@ def shown_in_spots(wildcards):
         "consensus/against-baselines.tsv",
         "baselines/record.json",
     ]
+    if "extremes" in STUDY.tasks:
+        files.append("consensus/cartography.tsv")
     maps = [f"consensus/maps/{{slide}}/{place}.png" for place in ("first", "second", "last")]
     of_all = [f"{of_trait}{name}" for name in (*files, *maps)]
     return [

@@ -66,11 +66,14 @@ def mark_clusters(section: Section) -> pd.Series:
     return section.clusters.map(high.map({True: CLASSES[1], False: CLASSES[0]})).fillna("")
 
 
-def write_sections(folder: Path, patients: Mapping[str, Sequence[str]], *, output: Path, mpp: float) -> None:
+def write_sections(
+    folder: Path, patients: Mapping[str, Sequence[str]], *, cores: pd.DataFrame, output: Path, mpp: float
+) -> None:
     """Write the sheets by which whole sections are a cohort of their own, for the task spots.
 
     whole-slides.tsv (slide, patient, file, mpp), sections.tsv (slide, counts, spots, annotation) and per section
     classes/{slide}.tsv: spot and class, by expression clusters (:func:`mark_clusters`), which stand in for annotations.
+    core-sections.tsv is the same of ``cores`` (slide, section), each measured by the spots within it.
     """
     slides, sections = [], []
     for patient, names in patients.items():
@@ -85,4 +88,7 @@ def write_sections(folder: Path, patients: Mapping[str, Sequence[str]], *, outpu
             sections.append((name, *(path.as_posix() for path in paths)))
     write_table(pd.DataFrame(slides, columns=["slide", "patient", "file", "mpp"]), output / "whole-slides.tsv")
     columns = ["slide", "counts", "spots", "annotation"]
-    write_table(pd.DataFrame(sections, columns=columns), output / "sections.tsv")
+    whole = pd.DataFrame(sections, columns=columns)
+    write_table(whole, output / "sections.tsv")
+    of_cores = cores[["slide", "section"]].merge(whole, left_on="section", right_on="slide", suffixes=("", "_whole"))
+    write_table(of_cores[columns], output / "core-sections.tsv")

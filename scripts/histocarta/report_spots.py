@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from histocarta.files import read_json, read_table
+from histocarta.report_cartography import cartography_blocks
 from histocarta.report_page import Block, Caution, Note, Picture, Section, Table, number, p_text, picture_uri
 from histocarta.spot_names import is_control
 
@@ -31,7 +32,8 @@ def spot_sections(table: str, root: str, study: dict[str, Any], *, made: Sequenc
             sections.append(Section(title, [Caution(f"Left out ({record['code']}): {record['reason']}.")]))
             continue
         pictures = sorted(path for path in made if path.startswith(f"{folder}/maps/"))
-        sections.append(Section(title, _blocks(folder, told, record, pictures=pictures)))
+        blocks = _blocks(folder, told, record, pictures=pictures)
+        sections.append(Section(title, [*blocks, *cartography_blocks(folder, made=made)]))
     return sections
 
 

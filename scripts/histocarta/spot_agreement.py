@@ -24,7 +24,7 @@ def place_spots(*, spots: str, slides: list[str], sites: list[str], placed: str)
         raise InputError(f"Expected the columns {', '.join(sorted(missing))} in {spots}, found {', '.join(table)}")
     table = table.astype({name: float for name in table.columns if name not in ("slide", "section")})
     grids = dict(zip(slides, sites, strict=True))
-    found = [_on_tiles(rows, read_table(grids[slide])) for slide, rows in table.groupby("slide") if slide in grids]
+    found = [on_tiles(rows, read_table(grids[slide])) for slide, rows in table.groupby("slide") if slide in grids]
     if not found:
         raise InputError(
             f"Expected spots of the cohort's slides ({slides[0]}, …) in {spots}, found {len(table)} spots of other "
@@ -33,8 +33,8 @@ def place_spots(*, spots: str, slides: list[str], sites: list[str], placed: str)
     write_table(pd.concat(found, ignore_index=True).drop(columns=["x_px", "y_px"]), placed)
 
 
-def _on_tiles(spots: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    """The spots of one slide that lie on a kept tile, with its row and col."""
+def on_tiles(spots: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
+    """The spots of one slide (x_px, y_px) that lie on a kept tile of ``sites``, with its row and col."""
     if sites.empty:
         return spots.iloc[:0].assign(row=0, col=0)
     width, corner = int(sites["width_px"].iloc[0]), sites[["x", "y"]].min()
