@@ -16,6 +16,16 @@ def row_of_section(wildcards):
     return section_row(sheet, slide=wildcards.slide)
 
 
+def windows_of_layout(wildcards):
+    """A layout's settings, to be held against those that models of spots learnt from."""
+    return STUDY.layouts[wildcards.layout].model_dump()
+
+
+def windows_of_spots(wildcards):
+    """The settings of the layout that models of spots learn from."""
+    return STUDY.layouts[STUDY.tasks["spots"].layout].model_dump()
+
+
 def genes_of_trait(wildcards):
     """Which genes a trait of the task spots stands for."""
     return STUDY.tasks["spots"].choice(wildcards.trait)
@@ -83,6 +93,9 @@ def shown_in_spots(wildcards):
     ]
     if "extremes" in STUDY.tasks:
         files.append("consensus/cartography.tsv")
+    measured = [other for other in others_of_cohort(wildcards.cohort) if SECTIONS[other] is not None]
+    for name in ("transfer.png", "transfer.tsv", "evaluation.json", "scores.json"):
+        files += collect("elsewhere/{other}/{layout}/" + name, other=measured, layout=STUDY.tasks["spots"].layout)
     maps = [f"consensus/maps/{{slide}}/{place}.png" for place in ("first", "second", "last")]
     of_all = [f"{of_trait}{name}" for name in (*files, *maps)]
     return [

@@ -27,6 +27,7 @@ the folder that the run is started in. This page is written by `python -m histoc
 | `her2st-leave-one-patient-out.yaml` | the same cores, each patient scored by the other's model (`make her2st`) |
 | `her2st-transcriptome.yaml` | their genes by the three ways of `regression` (`make her2st-transcriptome`) |
 | `her2st-regions.yaml` | their genes on tiles that a classifier calls carcinoma (`make her2st-regions`) |
+| `her2st-maps.yaml` | their genes mapped by models of bulk and of spots, beside what is measured (`make her2st-maps`) |
 | `demo-spots.yaml` | six synthetic patients with a spatially measured section each (`make demo`) |
 | `her2st-spots.yaml` | genes in the spots of the sections, a patient by the other's model (`make her2st-spots`) |
 | `he-2020.yaml` | breast cancer sections with the settings of He et al. 2020 |

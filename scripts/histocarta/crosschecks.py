@@ -99,7 +99,7 @@ def _repeated_sets(study: Study) -> list[str]:
 
 
 def _external(study: Study) -> list[str]:
-    """Cohorts external to one that is not there, is external itself, or has no regression to be held against them."""
+    """Cohorts external to one that is not there, is external itself, or has no models to be held against them."""
     problems = []
     for name, cohort in study.cohorts.items():
         own = cohort.external_to
@@ -111,8 +111,10 @@ def _external(study: Study) -> list[str]:
                 f"Expected one of the cohorts that are trained on ({', '.join(trained) or 'none'}) at "
                 f"cohorts.{name}.external_to, found {own!r}"
             )
-        if "regression" not in study.tasks:
-            problems.append(f"Expected a task regression where cohorts.{name} is external to {own}, found none")
+        if "regression" not in study.tasks and "spots" not in study.tasks:
+            problems.append(
+                f"Expected a task regression or spots where cohorts.{name} is external to {own}, found neither"
+            )
     return problems
 
 

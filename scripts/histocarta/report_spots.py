@@ -9,6 +9,7 @@ import pandas as pd
 from histocarta.files import read_json, read_table
 from histocarta.report_cartography import cartography_blocks
 from histocarta.report_page import Block, Caution, Note, Picture, Section, Table, number, p_text, picture_uri
+from histocarta.report_transfer import transfer_sections
 from histocarta.spot_names import is_control
 
 BEST = 25
@@ -34,6 +35,7 @@ def spot_sections(table: str, root: str, study: dict[str, Any], *, made: Sequenc
         pictures = sorted(path for path in made if path.startswith(f"{folder}/maps/"))
         blocks = _blocks(folder, told, record, pictures=pictures)
         sections.append(Section(title, [*blocks, *cartography_blocks(folder, made=made)]))
+        sections += transfer_sections(str(Path(folder).parent), trait, made=made)
     return sections
 
 

@@ -62,7 +62,8 @@ class Cohort(Section):
         False, description="use one slide of each patient: of the highest `priority` in the sheet, then the most tiles"
     )
     external_to: Name | None = Field(
-        None, description="cohort whose models of a regression are held against this one; nothing is fitted on this one"
+        None,
+        description="cohort whose models (regression, spots) are held against this one; nothing is fitted on this one",
     )
     spots: str | None = Field(
         None, description="expression measured in place: slide, section, x_px, y_px, total and the traits"

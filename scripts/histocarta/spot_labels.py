@@ -83,7 +83,7 @@ def label_spots(
     names = data.var_names[union].tolist()
     table = data.obs.reset_index(drop=True)
     table = table.astype(dict.fromkeys(("slide", "patient", "section", "annotation"), str)) if len(table) else table
-    values, counted = _values(data, union, normalisation=normalisation)
+    values, counted = normalised(data, union, normalisation=normalisation, n_genes=data.n_vars)
     if shuffled:
         values = values[shuffle_within(table["slide"].to_numpy(str), counted, seed=seed)]
     target = [value if known else None for value, known in zip(values, counted, strict=True)]
@@ -103,7 +103,9 @@ def label_spots(
     write_json(record, summary)
 
 
-def _values(data: anndata.AnnData, columns: np.ndarray, *, normalisation: str) -> tuple[np.ndarray, np.ndarray]:
+def normalised(
+    data: anndata.AnnData, columns: np.ndarray, *, normalisation: str, n_genes: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Normalised expression (float32, windows × ``columns``), and which windows have any counts."""
     if not data.n_obs:
         return np.zeros((0, len(columns)), np.float32), np.zeros(0, bool)
@@ -113,7 +115,7 @@ def _values(data: anndata.AnnData, columns: np.ndarray, *, normalisation: str) -
     known = pd.Series(np.where(counted, total, np.nan)).groupby(data.obs["slide"].to_numpy(str))
     median = known.transform("median").to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = NORMALISATIONS[normalisation](dense, total=total, n_genes=data.n_vars, median=median)
+        values = NORMALISATIONS[normalisation](dense, total=total, n_genes=n_genes, median=median)
     return values.astype(np.float32), counted
 
 

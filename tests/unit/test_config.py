@@ -195,7 +195,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(small):
         ),
         (
             lambda m: m["cohorts"].update(far=m["cohorts"]["one"] | {"external_to": "one"}),
-            "Expected a task regression where cohorts.far is external to one, found none",
+            "Expected a task regression or spots where cohorts.far is external to one, found neither",
         ),
         (
             lambda m: m["tasks"].update(regression=REGRESSION | {"transcriptome": {"features": "none.keras"}}),

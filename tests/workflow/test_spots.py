@@ -1,14 +1,16 @@
 """Genes in spots through the whole workflow: planted ones are found in a Visium cohort; real sections give figures."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
-from histocarta.files import read_json, read_table
+from histocarta.files import read_json, read_table, sha256
 from histocarta.her2st import SMALL_SECTIONS, prepare_study
 from histocarta.simulate_sections import PRESETS, simulate_sections
 from workflow_kit import snakemake
@@ -46,10 +48,13 @@ def visium(tmp_path_factory):
     os.chdir(folder)
     try:
         simulate_sections(output="data", recipe=PRESETS["hexagonal"], seed=1)
+        simulate_sections(output="far", recipe=replace(PRESETS["demo"], patients=2, prefix="F", null_genes=30), seed=2)
     finally:
         os.chdir(here)
     cohort = {"slides": "data/slides.tsv", "sections": "data/sections.tsv"}
     study = study_of("hexagonal", cohort, size=75, mpp=0.5, traits=["top-16", "PLANT_A"], validations=8)
+    far = {"slides": "far/slides.tsv", "sections": "far/sections.tsv", "external_to": "hexagonal"}
+    study["cohorts"]["far"] = far
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     code, text = snakemake(folder)
     assert code == 0, text[-10000:]
@@ -84,6 +89,40 @@ def test_no_patient_is_predicted_by_a_model_that_saw_it_and_epochs_were_chosen_b
     assert windows.loc[windows["outcome"] == "in", "count"].item() == str(
         sum(read_json(path)["n_tiles"] for path in folder.glob("slides/*/windows/tiles.json"))
     )
+
+
+@pytest.mark.slow
+def test_another_cohort_is_scored_by_the_same_models_and_the_planted_genes_hold_there(visium):
+    """A square lattice, other patients, fewer genes measured: nothing is fitted on it."""
+    folder = visium / "results/hexagonal/traits/top-16/spots"
+    record = read_json(folder / "elsewhere/far/windows/scores.json")
+    models = sorted(folder.glob("round-*/model.keras"))
+    assert list(record["models"].values()) == [sha256(path) for path in models] and not record["left_out"]
+    genes = read_table(folder / "elsewhere/far/windows/genes.tsv").set_index("gene")
+    r = pd.to_numeric(genes["median_r"])
+    truth = read_table(visium / "data/truth/genes.tsv").set_index("gene")["follows"]
+    planted = [gene for gene in ("PLANT_A", "PLANT_B", "PLANT_D") if gene in r]
+    assert len(planted) >= 2 and (r[planted] > 0.4).all(), r
+    null = r[truth[r.index] == "nothing"].dropna()
+    assert len(null) >= 5 and abs(null.median()) < 0.15, null
+    assert not (visium / "results/far/traits").exists() and not (visium / "results/far/splits").exists()
+    page = (visium / "results/hexagonal/report.html").read_text()
+    assert "Expression in spots of far: top-16" in page
+    missing = read_json(folder / "elsewhere/far/windows/labels.json")["missing"]
+    assert all(f"{gene}" in page for gene in missing)
+
+
+@pytest.mark.slow
+def test_tiles_of_its_own_cohort_are_scored_by_the_rounds_that_did_not_learn_from_them(visium):
+    folder = visium / "results/hexagonal/traits/top-16/spots"
+    own = folder / "elsewhere/hexagonal/windows/scores.parquet"
+    code, text = snakemake(visium, str(own.relative_to(visium)))
+    assert code == 0, text[-5000:]
+    both = read_table(own).merge(read_table(folder / "consensus/scores.parquet"), on=["slide", "row", "col"])
+    names = [name.removesuffix("_x") for name in both if name.endswith("_x")]
+    assert len(both) == len(read_table(own)) > 200 and len(names) >= 16
+    first, second = (both[[f"{name}_{side}" for name in names]].to_numpy(float) for side in "xy")
+    np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 @pytest.mark.slow
