@@ -119,6 +119,7 @@ if "spots" in STUDY.tasks:
 
     include: "spots.smk"
     include: "spot_results.smk"
+    include: "spot_sets.smk"
     include: "spot_transfer.smk"
 
 

@@ -93,6 +93,9 @@ def shown_in_spots(wildcards):
     ]
     if "extremes" in STUDY.tasks:
         files.append("consensus/cartography.tsv")
+    if STUDY.tasks["spots"].colocation:
+        files += ["consensus/colocation.json"]
+    files += [f"consensus/enrichment-{name}.tsv" for name in STUDY.gene_sets]
     measured = [other for other in others_of_cohort(wildcards.cohort) if SECTIONS[other] is not None]
     for name in ("transfer.png", "transfer.tsv", "evaluation.json", "scores.json"):
         files += collect("elsewhere/{other}/{layout}/" + name, other=measured, layout=STUDY.tasks["spots"].layout)

@@ -1,5 +1,6 @@
 """How gene sets come from GMT files, and a ranking of genes from a table: by symbol, in capitals."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,13 @@ def read_ranking(path: str, *, by: str) -> pd.Series:
     genes = pd.Series(score, index=symbols)[np.isfinite(score)]
     genes = genes[~genes.index.duplicated()].sort_index()
     return genes.sort_values(ascending=False, kind="stable")
+
+
+def copy_sets(data: Path, output: Path) -> None:
+    """Copy the GMT files of ``data``/genesets, where there are any, to ``output``/genesets."""
+    for path in sorted((data / "genesets").glob("*.gmt")):
+        (output / "genesets").mkdir(exist_ok=True)
+        shutil.copyfile(path, output / "genesets" / path.name)
 
 
 def read_gmt(path: str) -> dict[str, set[str]]:

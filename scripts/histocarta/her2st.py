@@ -13,6 +13,7 @@ tissue. ``python -m histocarta.her2st --data <folder> --output data/her2st`` wri
     traits.tsv      the traits that the study asks for
     annotations.tsv slide, x_px, y_px, class of every spot in an expression cluster: dense carcinoma or other tissue
     whole-slides.tsv, sections.tsv, classes/*.tsv: the sections as they are, for the task spots
+    genesets/*.gmt: the gene sets of the folder, where it has some
     core-sections.tsv: the same spots by the core that they lie in, for a cohort with bulk and spots
 
 There is no clinical table. ``--small`` takes B4 and C2, one section of each patient, and ERBB2, FASN and one control.
@@ -30,6 +31,7 @@ import pandas as pd
 
 from histocarta.errors import InputError, nearest
 from histocarta.files import write_table
+from histocarta.gene_sets import copy_sets
 from histocarta.her2st_sections import Section, log_shares, mark_clusters, read_section, write_sections
 from histocarta.progress import progress
 
@@ -100,6 +102,7 @@ def prepare_study(
     marked = spots.assign(**{"class": pd.concat(map(mark_clusters, loaded.values())).to_numpy()})
     marked = marked.loc[(marked["slide"] != "") & (marked["class"] != ""), ["slide", "x_px", "y_px", "class"]]
     write_table(marked.round(5), output / "annotations.tsv")
+    copy_sets(Path(data), output)
     write_sections(folder, sections, cores=cores, output=output, mpp=MPP)
     asked = [name for trait in traits for name in (trait, f"{trait}_shuffled") if name == trait or trait in controls]
     write_table(pd.DataFrame({"trait": asked}), output / "traits.tsv")

@@ -7,7 +7,6 @@ and copies the gene sets that lie in genesets/ there.
 """
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pandas as pd
 
 from histocarta.errors import InputError
 from histocarta.files import write_table
+from histocarta.gene_sets import copy_sets
 from histocarta.progress import progress
 from histocarta.sheets import TRAIT_NAME
 
@@ -62,9 +62,7 @@ def prepare_study(
     }
     for name, sheet in progress(sheets.items(), total=len(sheets), what="sheets written"):
         write_table(sheet, output / name)
-    for path in sorted((Path(data) / "genesets").glob("*.gmt")):
-        (output / "genesets").mkdir(exist_ok=True)
-        shutil.copyfile(path, output / "genesets" / path.name)
+    copy_sets(Path(data), output)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""Of which gene sets the genes that morphology does not tell hold more than their share: hypergeometric tests."""
+"""Of which gene sets some of the genes that were tried are more than their share: hypergeometric tests."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -25,18 +27,29 @@ def represent_unpredicted(*, associations: str, sets: str, table: str) -> None:
     tried = tried[tried["status"] == "ok"]
     tried = tried.assign(symbol=tried["trait"].str.split("|").str[0].str.upper()).drop_duplicates("symbol")
     lost = tried[~(tried["test_fdr"] <= Q) & (tried["variance"] > tried["variance"].median())]
-    known, missed = set(tried["symbol"]), set(lost["symbol"])
-    usable = {name: genes & known for name, genes in read_gmt(sets).items()}
-    usable = {name: genes for name, genes in usable.items() if SIZES[0] <= len(genes) <= SIZES[1]}
-    if not usable:
+    frame = represent(set(tried["symbol"]), set(lost["symbol"]), read_gmt(sets), sizes=SIZES)
+    if frame.empty:
         raise InputError(
-            f"Expected sets of {SIZES[0]} to {SIZES[1]} of the {len(known)} genes tried in {sets}, found none"
+            f"Expected sets of {SIZES[0]} to {SIZES[1]} of the {len(tried)} genes tried in {sets}, found none"
         )
-    size = np.array([len(genes) for genes in usable.values()])
-    found = np.array([len(genes & missed) for genes in usable.values()])
-    p = stats.hypergeom.sf(found - 1, len(known), len(missed), size)
-    frame = pd.DataFrame({"set": list(usable), "genes": size, "unpredicted": found})
-    frame["expected"] = size * len(missed) / len(known)
+    write_table(frame.rename(columns={"chosen": "unpredicted"})[list(COLUMNS)], table)
+
+
+def represent(
+    known: set[str], chosen: set[str], sets: Mapping[str, set[str]], *, sizes: tuple[int, int]
+) -> pd.DataFrame:
+    """A row per set with ``sizes`` (fewest, most) of the ``known`` genes, of which some are ``chosen``.
+
+    Columns: set, genes, chosen, expected, p, fdr, members. p is the hypergeometric distribution's, one-sided (Fisher's
+    exact test for more than by chance), fdr of Benjamini–Hochberg over the sets; smallest p first.
+    """
+    usable = {name: genes & known for name, genes in sets.items()}
+    usable = {name: genes for name, genes in usable.items() if sizes[0] <= len(genes) <= sizes[1]}
+    size = np.array([len(genes) for genes in usable.values()], int)
+    found = np.array([len(genes & chosen) for genes in usable.values()], int)
+    p = stats.hypergeom.sf(found - 1, len(known), len(chosen), size)
+    frame = pd.DataFrame({"set": list(usable), "genes": size, "chosen": found})
+    frame["expected"] = size * len(chosen) / max(len(known), 1)
     frame["p"], frame["fdr"] = p, benjamini_hochberg(p)
-    frame["members"] = [";".join(sorted(genes & missed)) for genes in usable.values()]
-    write_table(frame.sort_values(["p", "set"], kind="stable")[list(COLUMNS)], table)
+    frame["members"] = [";".join(sorted(genes & chosen)) for genes in usable.values()]
+    return frame.sort_values(["p", "set"], kind="stable").reset_index(drop=True)

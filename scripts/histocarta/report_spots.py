@@ -9,6 +9,7 @@ import pandas as pd
 from histocarta.files import read_json, read_table
 from histocarta.report_cartography import cartography_blocks
 from histocarta.report_page import Block, Caution, Note, Picture, Section, Table, number, p_text, picture_uri
+from histocarta.report_spot_sets import set_blocks
 from histocarta.report_transfer import transfer_sections
 from histocarta.spot_names import is_control
 
@@ -34,7 +35,8 @@ def spot_sections(table: str, root: str, study: dict[str, Any], *, made: Sequenc
             continue
         pictures = sorted(path for path in made if path.startswith(f"{folder}/maps/"))
         blocks = _blocks(folder, told, record, pictures=pictures)
-        sections.append(Section(title, [*blocks, *cartography_blocks(folder, made=made)]))
+        blocks += [*set_blocks(folder, made=made), *cartography_blocks(folder, made=made)]
+        sections.append(Section(title, blocks))
         sections += transfer_sections(str(Path(folder).parent), trait, made=made)
     return sections
 

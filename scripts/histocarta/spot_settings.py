@@ -26,6 +26,14 @@ class SpotValues(Section):
     )
 
 
+class Colocation(Section):
+    """Two sets of genes that are asked whether they lie in the same spots."""
+
+    name: TraitName = Field(description="name of the pair")
+    first: Annotated[list[TraitName], Field(min_length=1)] = Field(description="genes of one set")
+    second: Annotated[list[TraitName], Field(min_length=1)] = Field(description="genes of the other")
+
+
 class Spots(Task):
     """Expression of many genes predicted in the spots of spatial transcriptomics (He et al. 2020, ST-Net)."""
 
@@ -44,6 +52,9 @@ class Spots(Task):
         min_length=1,
         description="what the network is held against: a forest on nuclei; colour alone; the annotation's means; "
         "factors of expression; sequencing depth alone",
+    )
+    colocation: list[Colocation] = Field(
+        [], description="pairs of gene sets, held against chance as measured and as predicted"
     )
     classes: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(
         {}, description="by name, annotated classes in whose spots genes are evaluated by themselves (tumour, normal)"

@@ -43,6 +43,7 @@ VERSION = {
     "join_spots": 1,
     "spot_evaluation": 1,
     "spot_baselines": 1,
+    "spot_sets": 1,
     "spot_export": 1,
     "spot_pictures": 1,
     "table": 1,
