@@ -120,7 +120,9 @@ if "spots" in STUDY.tasks:
     include: "spots.smk"
     include: "spot_results.smk"
     include: "spot_sets.smk"
+    include: "spot_latent.smk"
     include: "spot_transfer.smk"
+    include: "spot_bulk.smk"
 
 
 if "spots" in STUDY.tasks and "extremes" in STUDY.tasks:

@@ -215,6 +215,8 @@ def _spots(study: Study) -> list[str]:
     for name, task in study.tasks.items():
         if name == "spots" and task.layout in study.layouts and task.layout not in on_spots:
             problems.append(f"Expected a layout with sites: spots at tasks.spots.layout, found {task.layout!r}")
+        if name == "spots" and task.slides_layout:
+            problems += _slides_layout(study, task.slides_layout, own=task.layout)
         problems += [
             f"Expected {needed} in cohorts.{cohort_name} for tasks.{name}, found none"
             for cohort_name, cohort in study.cohorts.items()
@@ -223,6 +225,24 @@ def _spots(study: Study) -> list[str]:
         ]
         if name != "spots" and (scheme := study.splits.get(task.scheme)) and scheme.inner:
             problems.append(f"Expected a scheme without inner at tasks.{name}.scheme, found {task.scheme}")
+    return problems
+
+
+def _slides_layout(study: Study, name: str, *, own: str) -> list[str]:
+    """A layout of whole slides that models of spots cannot read, and kinds of disease without a column."""
+    if name not in study.layouts:
+        return [
+            f"Expected one of the layouts ({', '.join(study.layouts)}) at tasks.spots.slides_layout, found {name!r}"
+        ]
+    layouts = [study.layouts[one] for one in (name, own) if one in study.layouts]
+    problems = [
+        f"Expected {key} {getattr(layouts[-1], key)} in layouts.{name}, as in layouts.{own}, found "
+        f"{getattr(layouts[0], key)}"
+        for key in ("size", "mpp", "stain")
+        if getattr(layouts[0], key) != getattr(layouts[-1], key)
+    ]
+    if study.tasks["spots"].subtypes and not study.subtype:
+        problems.append("Expected a column of the clinical sheet at subtype beside tasks.spots.subtypes, found none")
     return problems
 
 

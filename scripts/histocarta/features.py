@@ -58,7 +58,7 @@ def extract_features(
         networks.initialise(whole, seed=seed, **files)
     table = read_table(manifest)
     table = table.assign(n_tiles=table["n_tiles"].astype(int)).query("n_tiles > 0").reset_index(drop=True)
-    found, where = _features_of(whole, table, batch=batch)
+    found, where = features_of_tiles(whole, table, batch=batch)
     means = _slide_means(table, found, where["slide"].to_numpy()) if len(found) else pd.DataFrame(EMPTY, index=[])
     with replacing(tiles) as temporary, temporary.open("wb") as stream:
         np.save(stream, found.astype(np.float16))
@@ -78,7 +78,9 @@ def extract_features(
     )  # fmt: skip
 
 
-def _features_of(model: keras.Model | None, slides: pd.DataFrame, *, batch: int) -> tuple[np.ndarray, pd.DataFrame]:
+def features_of_tiles(
+    model: keras.Model | None, slides: pd.DataFrame, *, batch: int
+) -> tuple[np.ndarray, pd.DataFrame]:
     """float32 tiles × features, and each tile's place (number of the slide, row, col)."""
     if model is None or slides.empty:
         return np.zeros((0, 0), np.float32), pd.DataFrame({name: np.zeros(0, int) for name in ("slide", "row", "col")})

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from histocarta.fit_settings import Task
-from histocarta.kinds import Section, TraitName, TraitSet
+from histocarta.kinds import LayoutName, Section, TraitName, TraitSet
 from histocarta.spot_names import SHUFFLED
 
 TOP = re.compile(r"top-([1-9][0-9]*)")
@@ -52,6 +52,19 @@ class Spots(Task):
         min_length=1,
         description="what the network is held against: a forest on nuclei; colour alone; the annotation's means; "
         "factors of expression; sequencing depth alone",
+    )
+    slides_layout: LayoutName | None = Field(
+        None,
+        description="layout (a grid of the same size, mpp and stain) in which whole slides of external cohorts are "
+        "scored, to be held against their bulk expression",
+    )
+    subtypes: Annotated[list[str], Field(max_length=2)] = Field(
+        [],
+        description="two values of the study's `subtype` column that predicted genes shall tell apart in external "
+        "cohorts with bulk expression and a clinical sheet",
+    )
+    latent: bool = Field(
+        False, description="chart what the network sees in the spots of patients left out (UMAP, clusters, neighbours)"
     )
     colocation: list[Colocation] = Field(
         [], description="pairs of gene sets, held against chance as measured and as predicted"

@@ -44,6 +44,8 @@ VERSION = {
     "spot_evaluation": 1,
     "spot_baselines": 1,
     "spot_sets": 1,
+    "spot_latent": 1,
+    "spot_bulk": 1,
     "spot_export": 1,
     "spot_pictures": 1,
     "table": 1,

@@ -40,6 +40,18 @@ def study_of(name, cohort, *, size, mpp, traits, validations, **spots):
             "tasks": {"spots": task}, "splits": splits}  # fmt: skip
 
 
+def far_bulk(folder):
+    """Bulk expression and kinds of the two patients of the far cohort: too few for a figure, and it must say so."""
+    genes = read_table(folder / "far/truth/genes.tsv")["gene"]
+    patients = read_table(folder / "far/slides.tsv")["patient"].unique()
+    values = np.random.default_rng(0).normal(8, 1, (len(genes), len(patients)))
+    table = pd.DataFrame(values.round(3), columns=patients).assign(gene=genes)[["gene", *patients]]
+    table.to_csv(folder / "far/expression.tsv", sep="\t", index=False)
+    clinical = pd.DataFrame({"patient": patients, "time": 10, "event": 1, "kind": ["IDC", "ILC"]})
+    clinical.to_csv(folder / "far/clinical.tsv", sep="\t", index=False)
+    return {"expression": [{"path": "far/expression.tsv"}], "clinical": "far/clinical.tsv"}
+
+
 @pytest.fixture(scope="module")
 def visium(tmp_path_factory):
     """The folder of a study of three patients on a hexagonal lattice that ran to its report."""
@@ -54,7 +66,13 @@ def visium(tmp_path_factory):
     cohort = {"slides": "data/slides.tsv", "sections": "data/sections.tsv"}
     study = study_of("hexagonal", cohort, size=75, mpp=0.5, traits=["top-16", "PLANT_A"], validations=8)
     far = {"slides": "far/slides.tsv", "sections": "far/sections.tsv", "external_to": "hexagonal"}
-    study["cohorts"]["far"] = far
+    study["cohorts"]["far"] = far | far_bulk(folder)
+    study["layouts"]["grid"] = study["layouts"]["windows"] | {"sites": "grid", "min_tissue": 0.5}
+    study["tasks"]["spots"] |= {"slides_layout": "grid", "subtypes": ["IDC", "ILC"], "latent": True}
+    pair = {"name": "pair", "first": ["PLANT_A"], "second": ["PLANT_B", "ABSENT"]}
+    study["tasks"]["spots"] |= {"colocation": [pair]}
+    (folder / "sets.gmt").write_text("NULLS\tx\t" + "\t".join(f"NULL{k:03}" for k in range(1, 40)) + "\n")
+    study |= {"subtype": "kind", "gene_sets": {"own": "sets.gmt"}}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     code, text = snakemake(folder)
     assert code == 0, text[-10000:]
@@ -109,7 +127,25 @@ def test_another_cohort_is_scored_by_the_same_models_and_the_planted_genes_hold_
     page = (visium / "results/hexagonal/report.html").read_text()
     assert "Expression in spots of far: top-16" in page
     missing = read_json(folder / "elsewhere/far/windows/labels.json")["missing"]
-    assert all(f"{gene}" in page for gene in missing)
+    assert all(gene in page for gene in missing)
+    bulk, kinds = (read_table(folder / f"elsewhere/far/grid/{name}.tsv") for name in ("bulk", "subtypes"))
+    assert set(bulk["reason"]) <= {"2 samples", "not in the bulk"} and "2 samples" in set(bulk["reason"])
+    assert (kinds["reason"] == "1 patients of one kind, need 10").all()
+    assert "Pseudo-bulk of far: top-16" in page
+
+
+@pytest.mark.slow
+def test_sets_of_genes_and_the_latent_space_stand_in_the_report(visium):
+    folder = visium / "results/hexagonal/traits/top-16/spots"
+    (pair,) = read_json(folder / "consensus/colocation.json")["pairs"]
+    assert pair["missing"] == ["ABSENT"] and pair["measured"]["paired_t"]["n"] == 3
+    assert read_table(folder / "consensus/enrichment-own.tsv")["set"].tolist() == ["NULLS"]
+    told = read_json(folder / "latent/latent.json")
+    assert len(told["patients"]) == 3 and told["mean_purity"] > told["mean_chance"]
+    genes = read_table(folder / "latent/genes.tsv").set_index("gene").astype(float)
+    assert genes.loc["PLANT_A", "r_nearest"] > genes.loc["PLANT_A", "r_farthest"]
+    page = (visium / "results/hexagonal/report.html").read_text()
+    assert "Gene sets in the same spots" in page and "Clusters against classes" in page
 
 
 @pytest.mark.slow
