@@ -104,8 +104,8 @@ def page() -> str:
     whole = Study.model_json_schema()
     sections = {"Study": whole, **whole["$defs"]}
     order = ["Study", "Cohort", "ExpressionTable", "RoiValues", "Layout", "Tasks", "Regions", "Extremes", "Labels",
-             "Vote", "Regression", "Values", "Selection", "Transcriptome", "Spots", "SpotValues", "Colocation", "Model", "Training",
-             "Scheme", "Heterogeneity", "Survival", "Contrast", "Downloads"]  # fmt: skip
+             "Vote", "Regression", "Values", "Selection", "Transcriptome", "Spots", "SpotValues", "Colocation", "Model",
+             "Training", "Scheme", "Heterogeneity", "Survival", "Contrast", "Downloads"]  # fmt: skip
     parts = [PREFACE, "## The keys\n", *(_section(name, sections[name], places=_places(sections)) for name in order)]
     return "\n".join([*parts, _fidelity_table(), _codes()])
 

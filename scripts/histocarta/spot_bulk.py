@@ -23,8 +23,8 @@ def compare_bulk(*, scores: str, slides: str, expression: str, table: str, recor
     scores : slide, row, col, a column per gene, of each tile. slides : the cohort's sheet (slide, patient).
     expression : samples (slides, or patients) × genes. A row of ``table`` per gene that is predicted: r (Pearson's)
     with its p, rho (Spearman's), n, fdr of Benjamini–Hochberg over all genes tried, where one that is constant, or is
-    not in the table of bulk, has p = 1 and its reason. ``record``: how many are positive, and significant either way (He 2020: 177 of
-    249, 55 and 0 over 1,093 patients of TCGA).
+    not in the table of bulk, has p = 1 and its reason. ``record``: how many are positive, and significant either way
+    (He 2020: 177 of 249, 55 and 0 over 1,093 patients of TCGA).
     """
     bulk = pd.read_parquet(expression)
     means = sample_means(read_table(scores), read_table(slides), bulk.index, expression=expression)
