@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 
+# (row, col) of the neighbours a step away, each pair once.
+STEPS = {"square": [(0, 1), (1, 0)], "hexagonal": [(0, 2), (1, -1), (1, 1)]}
 FURTHEST = 0.15  # of the expected pitch: px of another scan, or a wrong resolution, are further off
 TRUSTED = 0.9  # share of spots on tissue above which no other placement is believed
 CLEARLY = 0.1  # by which another placement must put more spots on tissue
@@ -35,8 +38,24 @@ class Placement:
     better: str
 
 
-def pitch_px(points: np.ndarray) -> float:
-    """Median distance of a spot (n × 2, px) to its nearest neighbour; NaN for fewer than two."""
+def pitch_px(points: np.ndarray, row: np.ndarray, col: np.ndarray, *, lattice: str) -> float:
+    """Median distance of spots that lie a step apart on their lattice, px; NaN where no two do.
+
+    points : n × 2, px; row, col : their places on the lattice (Visium: array_row, array_col). Spots that stray from
+    their places stray towards a neighbour as often as away from it, so that the nearest of several would be too near
+    (six per cent on real ST sections). Where no two spots are a step apart it is the nearest that counts.
+    """
+    place = pd.MultiIndex.from_arrays([row, col])
+    ends = [
+        (own[other >= 0], other[other >= 0])
+        for down, right in STEPS[lattice]
+        for own, other in [
+            (np.arange(len(place)), place.get_indexer(pd.MultiIndex.from_arrays([row + down, col + right])))
+        ]
+    ]
+    first, second = (np.concatenate(side) for side in zip(*ends, strict=True))
+    if len(first):
+        return float(np.median(np.linalg.norm(points[first] - points[second], axis=1)))
     if len(points) < 2:
         return float("nan")
     return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))

@@ -163,12 +163,14 @@ def _lengths(
 ) -> dict:
     """The lattice, its pitch as stated (None where nobody does) and as measured, and the spots' diameter, in um."""
     mpp = facts["mpp"]
-    found = pitch_px(data.obsm["spatial"]) * mpp
+    kind = lattice or LATTICES[measured.hexagonal]
+    row, col = (data.obs[name].to_numpy(int) for name in ("row", "col"))
+    found = pitch_px(data.obsm["spatial"], row, col, lattice=kind) * mpp
     diameter = float(diameter_um) if diameter_um else measured.diameter_um
     if diameter is None and measured.diameter_px:
         diameter = float(measured.diameter_px) * mpp
     return {
-        "lattice": lattice or LATTICES[measured.hexagonal],
+        "lattice": kind,
         "pitch_um": float(pitch_um) if pitch_um else measured.pitch_um,
         "measured_pitch_um": found if np.isfinite(found) else None,
         "diameter_um": diameter,

@@ -37,7 +37,7 @@ VERSION = {
     "map": 1,
     "value_map": 1,
     "spots": 1,
-    "sections": 1,
+    "sections": 2,
     "spot_counts": 1,
     "spot_labels": 1,
     "join_spots": 1,

@@ -8,12 +8,25 @@ WIDTH, HEIGHT = 60, 40
 
 
 def test_the_pitch_of_lattices_is_their_step():
-    square = np.stack(np.meshgrid(np.arange(5), np.arange(4)), axis=-1).reshape(-1, 2) * 291.5
     row, col = (axis.ravel() for axis in np.indices((6, 6)))
-    hexagons = np.stack([(2 * col + row % 2) * 50, row * np.sqrt(0.75) * 100], axis=1)
-    assert pitch_px(square) == pytest.approx(291.5)
-    assert pitch_px(hexagons) == pytest.approx(100)
-    assert np.isnan(pitch_px(square[:1]))
+    square = np.stack([col, row], axis=1) * 291.5
+    assert pitch_px(square, row, col, lattice="square") == pytest.approx(291.5)
+    staggered = 2 * col + row % 2
+    hexagons = np.stack([staggered * 50, row * np.sqrt(0.75) * 100], axis=1)
+    assert pitch_px(hexagons, row, staggered, lattice="hexagonal") == pytest.approx(100)
+    assert np.isnan(pitch_px(square[:1], row[:1], col[:1], lattice="square"))
+
+
+def test_spots_that_stray_and_are_missing_and_a_turned_image_leave_the_pitch_as_it_is():
+    rng = np.random.default_rng(0)
+    row, col = (axis.ravel() for axis in np.indices((25, 25)))
+    turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    points = (np.stack([col, row], axis=1) * 100 + rng.normal(scale=5, size=(625, 2))) @ turn
+    kept = rng.random(625) < 0.6
+    found = pitch_px(points[kept], row[kept], col[kept], lattice="square")
+    assert found == pytest.approx(100, rel=0.01)
+    lone = np.array([0, 7]), np.array([0, 9])  # places that are no neighbours
+    assert pitch_px(np.array([[0.0, 0], [3, 4]]), *lone, lattice="square") == pytest.approx(5)
 
 
 @pytest.mark.parametrize(

@@ -422,7 +422,7 @@ def test_real_sections_lie_on_their_tissue_and_swapped_ones_do_not(her2st):
         assert record["status"] == "ok", record["reason"]
         assert len(found) == sizes[name]
         assert record["on_tissue"]["as given"] > 0.97
-        assert 180 < record["measured_pitch_um"] < 200  # nearest neighbours of spots that are not quite on a lattice
+        assert record["measured_pitch_um"] == pytest.approx(200, rel=0.02)
         theirs = pd.read_csv(counts, sep="\t", index_col=0)
         assert list(data.obs_names) == [spot for spot in theirs.index if spot in set(found["spot"])]
         np.testing.assert_array_equal(data.X.toarray(), theirs.loc[data.obs_names])
