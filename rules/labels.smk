@@ -121,6 +121,7 @@ if "spots" in STUDY.tasks:
     include: "spot_results.smk"
     include: "spot_sets.smk"
     include: "spot_latent.smk"
+    include: "spot_explained.smk"
     include: "spot_transfer.smk"
     include: "spot_bulk.smk"
 

@@ -95,6 +95,10 @@ def shown_in_spots(wildcards):
         files.append("consensus/cartography.tsv")
     if STUDY.tasks["spots"].colocation:
         files += ["consensus/colocation.json"]
+    for gene in STUDY.tasks["spots"].attributions:
+        files += [f"explained/gene-{gene}.png", f"explained/gene-{gene}.tsv"]
+    if STUDY.tasks["spots"].nuclei:
+        files += ["explained/nuclei.tsv"]
     if STUDY.tasks["spots"].latent:
         files += ["latent/latent.json"]
     files += [f"consensus/enrichment-{name}.tsv" for name in STUDY.gene_sets]

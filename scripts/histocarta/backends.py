@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_CARD = ("", "-1", "NoDevFiles")  # what CUDA_VISIBLE_DEVICES says where no card was given
 Weights = tuple[list[Any], list[Any]]  # tensors of the backend: trainable ones and others
 Compiled = Callable[[Weights, "tf.Tensor"], np.ndarray]  # from uint8 tiles to scores
+Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # from pixels (float) to one output and its gradient
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Backend:
     gpus : those that the library sees.
     prepare : makes the process ready to train (gpus, precision, xla); networks are built in the context it returns.
     compile : turns a model into a function that is traced once, for the weights of every model of its architecture.
+    gradient : of a model of pixels (float) and the number of an output: a function to that output and its gradient.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Backend:
     gpus: Callable[[], list[Any]]
     prepare: Callable[..., AbstractContextManager]
     compile: Callable[["keras.Model"], Compiled]
+    gradient: Callable[["keras.Model", int], Gradient]
 
 
 def backend_in_use() -> Backend:
@@ -189,6 +192,42 @@ def _compile_jax(model: "keras.Model") -> Compiled:
     return score
 
 
+def _gradient_tensorflow(model: "keras.Model", output: int) -> Gradient:
+    import tensorflow as tf
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)])
+    def apply(pixels: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        with tf.GradientTape() as tape:
+            tape.watch(pixels)
+            value = model(pixels, training=False)[:, output]
+        return value, tape.gradient(value, pixels)
+
+    def gradient(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, found = apply(tf.constant(pixels, tf.float32))
+        return value.numpy(), found.numpy()
+
+    return gradient
+
+
+def _gradient_jax(model: "keras.Model", output: int) -> Gradient:
+    import jax
+
+    weights = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+
+    def total(pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value = model.stateless_call(weights, others, pixels, training=False)[0][:, output]
+        return value.sum(), value  # each value depends on its own pixels only
+
+    apply = jax.jit(jax.value_and_grad(total, has_aux=True))
+
+    def gradient(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (_, value), found = apply(np.asarray(pixels, np.float32))
+        return np.asarray(value), np.asarray(found)
+
+    return gradient
+
+
 def _leave_gpus_to_jax() -> None:
     """TensorFlow reads tiles here and needs no GPU, but would take the whole memory of each that it sees."""
     import tensorflow as tf
@@ -208,6 +247,7 @@ BACKENDS: dict[str, Backend] = {
             gpus=_gpus_tensorflow,
             prepare=_prepare_tensorflow,
             compile=_compile_tensorflow,
+            gradient=_gradient_tensorflow,
         ),
         Backend(
             name="jax",
@@ -218,6 +258,7 @@ BACKENDS: dict[str, Backend] = {
             gpus=_gpus_jax,
             prepare=_prepare_jax,
             compile=_compile_jax,
+            gradient=_gradient_jax,
         ),
     )
 }

@@ -9,6 +9,7 @@ import pandas as pd
 from histocarta.files import read_json, read_table
 from histocarta.report_bulk import bulk_sections
 from histocarta.report_cartography import cartography_blocks
+from histocarta.report_explained import explained_blocks
 from histocarta.report_latent import latent_blocks
 from histocarta.report_page import Block, Caution, Note, Picture, Section, Table, number, p_text, picture_uri
 from histocarta.report_spot_sets import set_blocks
@@ -39,6 +40,7 @@ def spot_sections(table: str, root: str, study: dict[str, Any], *, made: Sequenc
         blocks = _blocks(folder, told, record, pictures=pictures)
         blocks += [*set_blocks(folder, made=made), *cartography_blocks(folder, made=made)]
         blocks += latent_blocks(f"{Path(folder).parent}/latent", made=made)
+        blocks += explained_blocks(f"{Path(folder).parent}/explained", made=made)
         sections.append(Section(title, blocks))
         sections += transfer_sections(str(Path(folder).parent), trait, made=made)
         sections += bulk_sections(str(Path(folder).parent), trait, made=made)

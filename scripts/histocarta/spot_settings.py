@@ -63,6 +63,10 @@ class Spots(Task):
         description="two values of the study's `subtype` column that predicted genes shall tell apart in external "
         "cohorts with bulk expression and a clinical sheet",
     )
+    attributions: list[TraitName] = Field(
+        [], description="genes whose predictions are attributed to pixels by integrated gradients"
+    )
+    nuclei: bool = Field(False, description="hold genes against the size, shape, colour and number of nuclei")
     latent: bool = Field(
         False, description="chart what the network sees in the spots of patients left out (UMAP, clusters, neighbours)"
     )

@@ -46,6 +46,7 @@ VERSION = {
     "spot_sets": 1,
     "spot_latent": 1,
     "spot_bulk": 1,
+    "spot_explained": 1,
     "spot_export": 1,
     "spot_pictures": 1,
     "table": 1,
