@@ -42,7 +42,7 @@ for TASK, SETTING in STUDY.tasks.items():
         threads: 8
         resources:
             gpu=SETTING.training.gpus,
-            mem_mb=training_mb(size=SETTING.model.size, batch=SETTING.training.batch),
+            mem_mb=training_mb(size=SETTING.model.size, batch=SETTING.training.batch, network=SETTING.model.network),
         params:
             call=training_call(TASK),
             rounds=rounds_of_job,

@@ -11,9 +11,9 @@ from histocarta.networks import SMALLEST_TILE
 class Model(Section):
     """The network."""
 
-    network: Literal["inception-v3", "densenet-121", "tiny"] = Field(
-        "inception-v3", description="architecture (tiny: trial runs only)"
-    )
+    network: Literal[
+        "inception-v3", "densenet-121", "resnet-50", "vgg-16", "efficientnet-v2-b0", "mobilenet-v2", "tiny"
+    ] = Field("inception-v3", description="architecture (tiny: trial runs only)")
     size: int = Field(512, ge=16, description="side of the network's input in pixels; tiles are resized to it")
     pooling: Literal["avg", "max"] | None = Field(None, description="global pooling; null: by `fidelity`")
     batch_norm_momentum: float = Field(

@@ -33,12 +33,13 @@ class Network:
     source: str
 
 
-def _inception_v3(images: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.applications.InceptionV3(include_top=False, weights=None, input_tensor=images).output
+def _of_keras(build: Callable[..., keras.Model], **settings: Any) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+    """The features of a network of keras.applications, without its head and without weights."""
 
+    def features(images: keras.KerasTensor) -> keras.KerasTensor:
+        return build(include_top=False, weights=None, input_tensor=images, **settings).output
 
-def _densenet_121(images: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=images).output
+    return features
 
 
 def _tiny(images: keras.KerasTensor) -> keras.KerasTensor:
@@ -50,16 +51,21 @@ def _tiny(images: keras.KerasTensor) -> keras.KerasTensor:
     return images
 
 
+# All but the tiny one are those of keras.applications, whose published weights are learnt from pixels of another range
+# than 0..1 (mean and deviation of ImageNet, or -1..1): `normalise: training` brings tiles near to it.
+KERAS = keras.applications
 NETWORKS: dict[str, Network] = {
-    "inception-v3": Network(
-        _inception_v3,
-        SMALLEST_TILE["inception-v3"],
-        "Szegedy et al. 2016, as in keras.applications; Levy-Jurgenson 2020",
-    ),
-    "densenet-121": Network(
-        _densenet_121, SMALLEST_TILE["densenet-121"], "Huang et al. 2017, as in keras.applications; He 2020"
-    ),
-    "tiny": Network(_tiny, SMALLEST_TILE["tiny"], "for tests"),
+    name: Network(features, SMALLEST_TILE[name], source)
+    for name, features, source in (
+        ("inception-v3", _of_keras(KERAS.InceptionV3), "Szegedy et al. 2016; Levy-Jurgenson 2020, Wang 2021"),
+        ("densenet-121", _of_keras(KERAS.DenseNet121), "Huang et al. 2017; He 2020"),
+        ("resnet-50", _of_keras(KERAS.ResNet50), "He et al. 2016, Deep residual learning"),
+        ("vgg-16", _of_keras(KERAS.VGG16), "Simonyan & Zisserman 2015; no batch normalisation"),
+        # Its own scaling of bytes is left out: pixels come in 0..1.
+        ("efficientnet-v2-b0", _of_keras(KERAS.EfficientNetV2B0, include_preprocessing=False), "Tan & Le 2021"),
+        ("mobilenet-v2", _of_keras(KERAS.MobileNetV2), "Sandler et al. 2018"),
+        ("tiny", _tiny, "for tests"),
+    )
 }
 
 
@@ -137,7 +143,8 @@ def initialise(model: keras.Model, *, seed: int, weights: str | None = None, wei
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(model.weights), np.uint32))
     for layer in model.layers:
         for variable in layer.weights:
-            initializer = getattr(layer, f"{variable.name}_initializer")
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D) and variable.name == "kernel"
+            initializer = getattr(layer, "depthwise_initializer" if depthwise else f"{variable.name}_initializer")
             config, drawn = initializer.get_config(), int(next(seeds) >> 1)
             config |= {"seed": drawn} if "seed" in config else {}
             variable.assign(type(initializer).from_config(config)(variable.shape, variable.dtype))

@@ -211,12 +211,45 @@ def test_weights_of_a_file_replace_the_random_start_of_the_layers_before_pooling
 
 
 def test_unknown_networks_and_sizes_are_refused():
-    with pytest.raises(InputError, match=r"inception-v3, densenet-121, tiny, found 'inception'; nearest: inception-v3"):
+    with pytest.raises(InputError, match=r"one of inception-v3, .*, tiny, found 'inception'; nearest: inception-v3"):
         models.build_model(EXTREMES, **TINY | {"network": "inception"})
     with pytest.raises(InputError, match=r"at least 75 px for inception-v3, found 64"):
         models.build_model(EXTREMES, **TINY | {"network": "inception-v3", "size": 64})
     with pytest.raises(InputError, match=r"float32, mixed_bfloat16, mixed_float16, found 'half'"):
         models.build_model(EXTREMES, precision="half", **TINY)
+
+
+# Without the last layer, as keras.applications' documentation and the papers have them.
+PARAMETERS = {
+    "inception-v3": 21_802_784, "densenet-121": 7_037_504, "resnet-50": 23_587_712, "vgg-16": 14_714_688,
+    "efficientnet-v2-b0": 5_919_312, "mobilenet-v2": 2_257_984,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", sorted(PARAMETERS))
+def test_each_network_has_its_published_parameters_and_looks_at_the_smallest_tile(network):
+    size = models.NETWORKS[network].smallest
+    model = models.build_model(TASKS["spots"], **TINY | {"network": network, "size": size})
+    assert model.count_params() - model.get_layer(models.HEAD).count_params() == PARAMETERS[network]
+    tiles = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    scaled = keras.Model(model.input, model.get_layer(models.SCALE).output).predict(tiles, verbose=0)
+    assert scaled.max() <= 1
+    rescaling = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Rescaling)]
+    assert rescaling == [models.SCALE]  # bytes are scaled once
+    assert model.output_shape == (None, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["resnet-50", "vgg-16", "efficientnet-v2-b0", "mobilenet-v2"])
+def test_a_step_of_training_moves_every_network_towards_its_labels(network):
+    model = models.build_model(TASKS["spots"], **TINY | {"network": network, "size": 32, "normalise": "training"})
+    models.initialise(model, seed=1)
+    tiles = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    models.normalise_by(model, tiles)
+    model.compile(keras.optimizers.Adam(1e-3), "mean_squared_error")
+    labels = np.linspace(1, 3, 8)[:, None]
+    losses = [float(model.train_on_batch(tiles, labels)) for _ in range(6)]
+    assert np.isfinite(losses).all() and min(losses[1:]) < 0.9 * losses[0]
 
 
 def test_densenet_is_the_published_one_and_takes_the_published_kind_of_file(tmp_path):
