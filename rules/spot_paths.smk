@@ -104,12 +104,13 @@ def shown_in_spots(wildcards):
     files += [f"consensus/enrichment-{name}.tsv" for name in STUDY.gene_sets]
     measured = [other for other in others_of_cohort(wildcards.cohort) if SECTIONS[other] is not None]
     for name in ("transfer.png", "transfer.tsv", "evaluation.json", "scores.json"):
-        files += collect("elsewhere/{other}/{layout}/" + name, other=measured, layout=STUDY.tasks["spots"].layout)
+        pattern = f"elsewhere/{{other}}/{{layout}}/{name}"
+        files += collect(pattern, other=measured, layout=STUDY.tasks["spots"].layout)
     whole = STUDY.tasks["spots"].slides_layout
     with_bulk = [other for other in others_of_cohort(wildcards.cohort) if whole and STUDY.cohorts[other].expression]
     clinical = [other for other in with_bulk if STUDY.cohorts[other].clinical and STUDY.tasks["spots"].subtypes]
     for name, others in (("bulk.json", with_bulk), ("subtypes.tsv", clinical)):
-        files += collect("elsewhere/{other}/{layout}/" + name, other=others, layout=whole)
+        files += collect(f"elsewhere/{{other}}/{{layout}}/{name}", other=others, layout=whole)
     maps = [f"consensus/maps/{{slide}}/{place}.png" for place in ("first", "second", "last")]
     of_all = [f"{of_trait}{name}" for name in (*files, *maps)]
     return [

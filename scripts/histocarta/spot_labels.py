@@ -14,6 +14,8 @@ from histocarta.versions import VERSION
 
 PER_MILLION = 1e6
 COLUMNS = ["slide", "patient", "row", "col", "section", "total", "annotation"]
+_KINDS = {"row": "int32", "col": "int32", "total": "float64"}
+NO_LABELS = pd.DataFrame({name: pd.Series(dtype=_KINDS.get(name, "object")) for name in [*COLUMNS, "target"]})
 
 
 def published(counts: np.ndarray, *, total: np.ndarray, n_genes: int, median: np.ndarray) -> np.ndarray:
@@ -88,8 +90,7 @@ def label_spots(
         values = values[shuffle_within(table["slide"].to_numpy(str), counted, seed=seed)]
     target = [value if known else None for value, known in zip(values, counted, strict=True)]
     code, reason = _fault(names, missing, data)
-    columns = [*COLUMNS, "target"]
-    write_table((table.assign(target=target) if not code else pd.DataFrame(columns=columns))[columns], labels)
+    write_table(table.assign(target=target)[[*COLUMNS, "target"]] if not code else NO_LABELS, labels)
     record = {
         "trait": trait, "status": "excluded" if code else "ok", "code": code, "reason": reason, "fitted_on": "",
         "rule": {"normalisation": normalisation, "selected_on": selected_on if top else "", "shuffled": shuffled},

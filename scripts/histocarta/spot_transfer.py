@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from histocarta.evaluation import spearman
 from histocarta.figures import png
 from histocarta.files import read_json, read_table, replacing, write_json, write_table
-from histocarta.spot_labels import COLUMNS, normalised
+from histocarta.spot_labels import COLUMNS, NO_LABELS, normalised
 
 
 def label_elsewhere(*, counts: str, learnt: str, labels: str, summary: str) -> None:
@@ -30,7 +30,8 @@ def label_elsewhere(*, counts: str, learnt: str, labels: str, summary: str) -> N
     target = [value if use else None for value, use in zip(whole, counted, strict=True)]
     table = data.obs.reset_index(drop=True)
     table = table.astype(dict.fromkeys(("slide", "patient", "section", "annotation"), str)) if len(table) else table
-    write_table(table.assign(target=target).reindex(columns=[*COLUMNS, "target"]), labels)
+    usable = facts["status"] == "ok" and len(table)
+    write_table(table.assign(target=target)[[*COLUMNS, "target"]] if usable else NO_LABELS, labels)
     record = facts | {"missing": missing, "lattice": {str(k): str(v) for k, v in data.uns["lattice"].items()}}
     record["n"] = {"windows": int(counted.sum()), "no_counts": int((~counted).sum())}
     write_json(record, summary)

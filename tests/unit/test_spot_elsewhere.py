@@ -47,7 +47,7 @@ def test_the_scale_is_the_models_and_genes_that_are_not_measured_are_named(tmp_p
     counts = sparse.csr_matrix(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
     data = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=["B", "C"]), uns={"lattice": {"s": "square"}})
     data.write_h5ad(tmp_path / "counts.h5ad")
-    facts = {"trait": "t", "genes": ["A", "B"], "n_genes": 100, "rule": {"normalisation": "published"}}
+    facts = {"trait": "t", "status": "ok", "genes": ["A", "B"], "n_genes": 100, "rule": {"normalisation": "published"}}
     write_json(facts | {"missing": []}, tmp_path / "learnt.json")
     paths = {"counts": "counts.h5ad", "learnt": "learnt.json", "labels": "labels.parquet", "summary": "labels.json"}
     label_elsewhere(**{key: str(tmp_path / name) for key, name in paths.items()})

@@ -64,11 +64,12 @@ def visium(tmp_path_factory):
     finally:
         os.chdir(here)
     cohort = {"slides": "data/slides.tsv", "sections": "data/sections.tsv"}
-    study = study_of("hexagonal", cohort, size=75, mpp=0.5, traits=["top-16", "PLANT_A"], validations=8)
+    study = study_of("hexagonal", cohort, size=75, mpp=0.5, traits=["top-16", "PLANT_A", "ABSENT"], validations=8)
     far = {"slides": "far/slides.tsv", "sections": "far/sections.tsv", "external_to": "hexagonal"}
     study["cohorts"]["far"] = far | far_bulk(folder)
     study["layouts"]["grid"] = study["layouts"]["windows"] | {"sites": "grid", "min_tissue": 0.5}
     study["tasks"]["spots"] |= {"slides_layout": "grid", "subtypes": ["IDC", "ILC"], "latent": True}
+    study["tasks"]["spots"] |= {"attributions": ["PLANT_A"], "nuclei": True}
     pair = {"name": "pair", "first": ["PLANT_A"], "second": ["PLANT_B", "ABSENT"]}
     study["tasks"]["spots"] |= {"colocation": [pair]}
     (folder / "sets.gmt").write_text("NULLS\tx\t" + "\t".join(f"NULL{k:03}" for k in range(1, 40)) + "\n")
@@ -132,6 +133,27 @@ def test_another_cohort_is_scored_by_the_same_models_and_the_planted_genes_hold_
     assert set(bulk["reason"]) <= {"2 samples", "not in the bulk"} and "2 samples" in set(bulk["reason"])
     assert (kinds["reason"] == "1 patients of one kind, need 10").all()
     assert "Pseudo-bulk of far: top-16" in page
+
+
+@pytest.mark.slow
+def test_a_trait_that_was_measured_nowhere_is_left_out_and_everything_else_goes_on(visium):
+    folder = visium / "results/hexagonal/traits/ABSENT/spots"
+    assert read_json(folder / "consensus/metrics.json")["code"] == "B-NOTRAIT"
+    assert read_table(folder / "latent/genes.tsv").empty and read_table(folder / "explained/nuclei.tsv").empty
+    assert read_table(folder / "explained/gene-PLANT_A.tsv").empty
+    assert read_table(folder / "elsewhere/far/windows/genes.tsv").empty
+    assert "Left out (B-NOTRAIT)" in (visium / "results/hexagonal/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_predictions_come_from_pixels_and_go_with_nuclei(visium):
+    folder = visium / "results/hexagonal/traits/top-16/spots/explained"
+    found = read_table(folder / "gene-PLANT_A.tsv")
+    change = (found["output"].astype(float) - found["baseline"].astype(float)).abs()
+    assert (found["error"].astype(float).abs() < 0.02 + 0.02 * change).all() and set(found["kind"]) == {"high", "low"}
+    nuclei = read_table(folder / "nuclei.tsv").set_index(["gene", "feature"])
+    assert abs(float(nuclei.loc[("PLANT_D", "nuclei_count"), "rho_measured"])) > 0.3  # planted to follow nuclei
+    assert (folder / "gene-PLANT_A.png").stat().st_size > 20_000
 
 
 @pytest.mark.slow
