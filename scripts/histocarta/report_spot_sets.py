@@ -42,7 +42,8 @@ def _colocation(pairs: Sequence[dict]) -> list[Block]:
         for values in ("measured", "predicted"):
             for test, title in TESTS.items():
                 told = pair[values][test]
-                side = "more" if told["mean_r"] > told["mean_chance"] else "less"
+                unknown = None in (told["mean_r"], told["mean_chance"])  # too few spots, or shifts
+                side = "–" if unknown else "more" if told["mean_r"] > told["mean_chance"] else "less"
                 rows.append([pair["name"], values, title, str(told["n"]), number(told["mean_r"]),
                              number(told["mean_chance"]), side, p_text(told["p"])])  # fmt: skip
     head = ("pair", "values", "over", "n", "mean r", "by chance", "together", "p (two-tailed)")

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from histocarta.files import read_json, read_table, write_json, write_table
 from histocarta.overrepresentation import represent
+from histocarta.report_page import Table
+from histocarta.report_spot_sets import set_blocks
 from histocarta.spot_sets import HALF, HOLM, colocate_sets, represent_predicted
 from scipy.stats import fisher_exact
 
@@ -81,3 +83,14 @@ def test_the_best_genes_are_the_consistent_ones_or_else_the_better_half(tmp_path
     found = read_table(tmp_path / "out.tsv")
     assert found["set"].tolist() == ["BEST"] and found["chosen_by"].tolist() == [by]
     assert found["n_chosen"].tolist() == [str(n)] and found["chosen"].tolist() == ["6"]
+
+
+def test_a_test_without_a_value_stands_in_the_report_as_a_dash(tmp_path):
+    test = {"n": 0, "mean_r": None, "mean_chance": None, "p": None}
+    told = dict.fromkeys(("paired_t", "paired_t_patients", "torus"), test)
+    pair = {"name": "p", "missing": [], "reason": "", "measured": told, "predicted": told}
+    write_json({"pairs": [pair]}, tmp_path / "colocation.json")
+    (table,) = (
+        block for block in set_blocks(str(tmp_path), made=[f"{tmp_path}/colocation.json"]) if isinstance(block, Table)
+    )
+    assert len(table.rows) == 6 and all(row[4:] == ["–", "–", "–", "–"] for row in table.rows)
