@@ -13,9 +13,9 @@ SLIDES = ["openslide-python", "openslide-bin", "pyvips", "pyvips-binary", "openc
 DOWNLOADS = ["httpx", "tenacity", "tqdm"]
 STATISTICS = ["numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "statsmodels", "lifelines", "gseapy", "matplotlib",
               "pillow", "opencv-python-headless", "jinja2", "tqdm", "pydantic", "anndata", "scikit-image", "umap-learn",
-              "simplejpeg"]  # fmt: skip
+              "simplejpeg", "google-crc32c"]  # fmt: skip
 TENSORFLOW = ["tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scikit-learn", "google-crc32c",
-              "tqdm", "pydantic"]  # fmt: skip
+              "scipy", "matplotlib", "tqdm", "pydantic"]  # fmt: skip
 ENVIRONMENTS = {
     "downloads": ("requirements.lock", DOWNLOADS),
     "slides": ("requirements.lock", SLIDES),
